@@ -1,0 +1,5 @@
+"""``python -m ptyshipper``."""
+
+from ptyshipper.cli import main
+
+main()

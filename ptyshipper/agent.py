@@ -1,0 +1,256 @@
+"""The wrapper's process, put together: what is started in which order, and stopped in the reverse.
+
+The order is the point of this file. The program runs before anything is loaded that it does not need;
+threads begin after the fork; the terminal is restored before anyone waits for the network.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Mapping, Sequence
+from time import monotonic_ns, time_ns
+from typing import TYPE_CHECKING, NamedTuple
+
+from ptyshipper import records
+from ptyshipper.child.program import ExitStatus, Program
+from ptyshipper.child.reaper import reap
+from ptyshipper.child.signals import Policy, Pristine, SignalQueue, policy
+from ptyshipper.child.spawn import Command, let_go, spawn
+from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
+from ptyshipper.child.terminal import NO_SIZE, Terminal, outer_terminal, rows_cols
+from ptyshipper.errors import SpawnError
+from ptyshipper.pump.loop import IMPATIENCE, Pump
+from ptyshipper.pump.sink import NoSink, RecordSink
+from ptyshipper.records import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ptyshipper.config import AgentSettings, TtyMode
+    from ptyshipper.spool.spool import Spool
+    from ptyshipper.uplink.uplink import Uplink
+
+_PRIVATE_PREFIX = b"_PRIVATE_ANVILOPS"
+_TTY_VARIABLE = b"_PRIVATE_ANVILOPS_LOG_TTY"
+
+
+class Outcome(NamedTuple):
+    """What the wrapper's process ends with.
+
+    ``session_id`` is None where there was no backend to ship to; ``delivered`` tells whether the
+    backend has acknowledged everything.
+    """
+
+    exit_code: int
+    session_id: bytes | None
+    delivered: bool
+
+
+def pristine_environ() -> dict[bytes, bytes]:
+    """The environment as this process was given it.
+
+    Not ``os.environ``: in the C locale CPython adds LC_CTYPE to it before its first line runs
+    (PEP 538), and the program must not see that.
+    """
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            entries = file.read().split(b"\0")
+    except OSError:
+        return dict(os.environb)
+    pairs = (entry.partition(b"=") for entry in entries if b"=" in entry[1:])
+    environ: dict[bytes, bytes] = {}
+    for name, _, value in pairs:
+        environ.setdefault(name, value)  # getenv(3) finds the first of two
+    return environ
+
+
+class Agent:
+    """One run of one program.
+
+    Args:
+        argv: the program's own, argv[0] included.
+        environ: this process's; what is private is kept from the program.
+        tty: the mode where a flag gave one; else the variable's, else ``auto``.
+        load_settings: called once the program runs; may warn, may raise nothing.
+    """
+
+    def __init__(
+        self,
+        argv: list[bytes],
+        environ: Mapping[bytes, bytes],
+        pristine: Pristine,
+        tty: TtyMode | None,
+        load_settings: Callable[[Callable[[str], None]], AgentSettings],
+    ) -> None:
+        self._command = Command(
+            argv, {k: v for k, v in environ.items() if not k.startswith(_PRIVATE_PREFIX)}
+        )
+        self._tty = tty or _tty_variable(environ)
+        self._pristine = pristine
+        self._load_settings = load_settings
+        self._terminal: Terminal | None = None
+        self._signals = SignalQueue()
+        self._leads_session = os.getsid(0) == os.getpid()
+        self._started_ns = monotonic_ns()
+        self._started_wall_us = time_ns() // 1000
+        self._session_id = os.urandom(16)
+
+    def run(self) -> Outcome:
+        """Run the program to its end. The terminal is as it was on every way out."""
+        occupy_closed()
+        try:
+            return self._run()
+        finally:
+            if self._terminal is not None:
+                self._terminal.restore()
+
+    def _run(self) -> Outcome:
+        failure: SpawnError | None = None
+        try:
+            program, stdio = self._spawn()
+        except SpawnError as error:
+            failure, stdio = error, plan(self._tty)
+        if failure is None:
+            if self._terminal is not None and not stdio.shares_job:
+                self._terminal.make_raw()
+            let_go(stdio, self._terminal)
+        self._signals.start()
+        settings = self._load_settings(self.warn)
+        sink, spool, uplink = self._open_uplink(settings, stdio)
+        rows, cols = rows_cols(self._terminal.winsize() if self._terminal else NO_SIZE)
+        started = records.started(self._started_wall_us, cols, rows, stdio.tty_mask)
+        sink.append(Kind.STARTED, 0, started)
+        sink.flush()
+        if uplink is not None:
+            uplink.start()
+        if failure is None:
+            status = self._pump(program, sink, settings).run()
+        else:
+            status = self._record_failure(failure, sink)
+        if self._terminal is not None:
+            self._terminal.restore()
+        delivered = self._deliver(uplink)
+        if spool is not None:
+            spool.close()
+        session_id = self._session_id if uplink is not None else None
+        return Outcome(status.shell_status, session_id, delivered)
+
+    def warn(self, message: str) -> None:
+        """One line on stderr; from whichever thread has something to say."""
+        raw = self._terminal is not None and self._terminal.is_raw and os.isatty(2)
+        line = f"ptyshipper: {message}{chr(13) if raw else ''}\n"
+        try:
+            os.write(2, line.encode(errors="backslashreplace"))
+        except OSError:
+            pass  # nobody is left to be warned
+
+    def _spawn(self) -> tuple[Program, StdioPlan]:
+        """Start the program as planned, or on plain pipes where no pty can be had."""
+        stdio = plan(self._tty)
+        try:
+            self._terminal = outer_terminal(stdio)
+            return spawn(self._command, stdio, self._terminal, self._pristine), stdio
+        except OSError as error:
+            self._terminal = None
+            self.warn(f"no pseudo-terminal can be had ({error.strerror}); the program gets pipes")
+        stdio = plan("never")
+        try:
+            return spawn(self._command, stdio, None, self._pristine), stdio
+        except OSError as error:
+            reason = f"can't start a process: {error.strerror}"
+            raise SpawnError("fork", error.errno or 0, reason, 126) from None
+
+    def _open_uplink(
+        self, settings: AgentSettings, stdio: StdioPlan
+    ) -> tuple[RecordSink, Spool | None, Uplink | None]:
+        if settings.uplink is None:
+            return NoSink(), None, None
+        from ptyshipper.spool.spool import Spool
+        from ptyshipper.uplink.uplink import Uplink
+
+        description = describe(
+            self._command.argv, settings, self._started_wall_us, tty=bool(stdio.tty_mask & 0b10)
+        )
+        spool = Spool.open(settings.spool, self._session_id, description, self.warn)
+        return spool, spool, Uplink(settings.uplink, spool, settings.spool, self.warn)
+
+    def _pump(self, program: Program, sink: RecordSink, settings: AgentSettings) -> Pump:
+        return Pump(
+            program,
+            self._terminal,
+            sink,
+            self._signals,
+            drain_timeout_s=settings.drain_timeout_s,
+            leads_session=self._leads_session,
+            started_ns=self._started_ns,
+        )
+
+    def _record_failure(self, failure: SpawnError, sink: RecordSink) -> ExitStatus:
+        """Say why the program could not be started, here and to the backend's readers."""
+        self.warn(str(failure))
+        now_us = (monotonic_ns() - self._started_ns) // 1000
+        line = f"ptyshipper: {failure}\n".encode(errors="backslashreplace")
+        sink.append(Kind.STDERR, now_us, line[: records.MAX_PAYLOAD_BYTES])
+        sink.append(Kind.EXITED, now_us, records.exited(failure.exit_code, 0, False))
+        sink.flush()
+        return ExitStatus(failure.exit_code)
+
+    def _deliver(self, uplink: Uplink | None) -> bool:
+        """Wait until the backend has everything, the uplink gives up, or somebody is impatient."""
+        if uplink is None:
+            return False
+        uplink.finish()
+        waiting = select.poll()
+        waiting.register(uplink.done_fd, select.POLLIN)
+        waiting.register(self._signals.fd, select.POLLIN)
+        gone = Program(0, shares_group=True)
+        while True:
+            ready = dict(waiting.poll())
+            if uplink.done_fd in ready:
+                return uplink.delivered
+            for arrived in self._signals.take():
+                if policy(arrived.signo) is Policy.CHILD:
+                    for _ in reap(gone):
+                        pass
+                elif arrived.signo in IMPATIENCE:
+                    return uplink.delivered
+
+
+def _tty_variable(environ: Mapping[bytes, bytes]) -> TtyMode:
+    """The mode that the variable gives. One that can't be read is warned of with the other settings."""
+    match environ.get(_TTY_VARIABLE, b"").lower():
+        case b"always":
+            return "always"
+        case b"never":
+            return "never"
+        case _:
+            return "auto"
+
+
+def describe(
+    argv: Sequence[bytes], settings: AgentSettings, started_at_us: int, *, tty: bool
+) -> dict[str, object]:
+    """The session's description, as HELLO carries it (PROTOCOL.md section 4).
+
+    A command that would not fit is cut; it is there to be recognised, not to be run again.
+    """
+    from ptyshipper import __version__
+
+    command: list[str] = []
+    left = 8_192
+    for word in argv:
+        text = word.decode(errors="backslashreplace")[:left]
+        command.append(text)
+        left -= len(text.encode("unicode-escape")) + 3
+        if left <= 0:
+            break
+    return {
+        "deployment_id": settings.deployment_id,
+        "type": settings.log_type,
+        "hostname": os.uname().nodename,
+        "command": command,
+        "tty": tty,
+        "started_at_us": started_at_us,
+        "client": f"ptyshipper/{__version__}",
+    }

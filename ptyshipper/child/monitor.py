@@ -1,0 +1,110 @@
+"""The leader of the program's session, where ^Z must work.
+
+A program that leads its own session is alone in an orphaned process group, and the kernel never stops
+such a group from a terminal (setpgid(2); credentials(7); kernel/signal.c, is_current_pgrp_orphaned):
+^Z would do nothing. Run from a shell, the program is a job whose parent is in its session. So sudo
+puts a process between, and so do we: the monitor leads the session, has the program as its child in
+a process group of its own, and moves that group to the terminal's foreground when it is told to.
+
+In a container it is the other way round: the program is PID 1 and leads its session, ^Z does nothing,
+and no monitor is there (``spawn`` decides).
+
+The monitor is told by signals (``program.CONTINUE_FOREGROUND``, ``CONTINUE_BACKGROUND``; SIGTERM: go)
+and tells by reports through a pipe. It loads nothing, holds nothing but its terminal and the pipe.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import NoReturn
+
+from ptyshipper.child.program import (
+    CONTINUE_BACKGROUND,
+    CONTINUE_FOREGROUND,
+    REPORT,
+    REPORT_DUMPED,
+    REPORT_EXITED,
+    REPORT_KILLED,
+    REPORT_PID,
+    REPORT_STOPPED,
+)
+
+_TERMINAL_FD = 0
+_LISTENED = frozenset(
+    {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, CONTINUE_FOREGROUND, CONTINUE_BACKGROUND}
+)
+_ENDS = {os.CLD_EXITED: REPORT_EXITED, os.CLD_KILLED: REPORT_KILLED, os.CLD_DUMPED: REPORT_DUMPED}
+
+
+def lead(
+    become_program: Callable[[], NoReturn], report_fd: int, *, in_foreground: bool
+) -> NoReturn:
+    """Be the monitor. Called in the leader of a new session that has the slave on 0, 1 and 2.
+
+    Args:
+        become_program: execs, and ends the process itself where that fails.
+        report_fd: where reports go.
+        in_foreground: whether the program begins in the terminal's foreground.
+    """
+    wrapper_pid = os.getppid()
+    pid = os.fork()
+    if pid == 0:
+        os.setpgid(0, 0)
+        if in_foreground:
+            os.tcsetpgrp(_TERMINAL_FD, os.getpid())
+        become_program()
+    _group_exists(pid)
+    if in_foreground:
+        _bring_to_foreground(pid)
+    # The user's descriptors, the error pipe, ptyprocess's own: an end held here would never be closed.
+    os.closerange(3, report_fd)
+    os.closerange(report_fd + 1, os.sysconf("SC_OPEN_MAX"))
+    os.write(report_fd, REPORT.pack(REPORT_PID, pid))
+    while True:
+        info = signal.sigwaitinfo(_LISTENED)
+        if info.si_signo == signal.SIGCHLD:
+            _report_changes(pid, report_fd)
+        elif info.si_signo == CONTINUE_FOREGROUND:
+            _bring_to_foreground(pid)
+            os.killpg(pid, signal.SIGCONT)
+        elif info.si_signo == CONTINUE_BACKGROUND:
+            os.killpg(pid, signal.SIGCONT)
+        elif info.si_signo == signal.SIGTERM or os.getppid() != wrapper_pid:
+            os._exit(0)
+
+
+def _group_exists(pid: int) -> None:
+    """Parent and child both make the group, so that it is there whoever runs first."""
+    try:
+        os.setpgid(pid, pid)
+    except OSError:
+        pass  # EACCES: the child made it and has exec'd; ESRCH: it has ended
+
+
+def _bring_to_foreground(pid: int) -> None:
+    """SIGTTOU is blocked here, so the kernel lets a background process do it (tcsetpgrp(3))."""
+    try:
+        os.tcsetpgrp(_TERMINAL_FD, pid)
+    except OSError:
+        pass  # the group is gone, or the terminal hung up: SIGCHLD or SIGHUP tells which
+
+
+def _report_changes(pid: int, report_fd: int) -> None:
+    """Report every change of the program. Its end is left unwaited-for (WNOWAIT): while the zombie
+    is there its pid can't become another's, so the wrapper can't signal a stranger."""
+    while True:
+        try:
+            change = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
+            if change is None:
+                change = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if change is None:
+            return
+        if change.si_code in _ENDS:
+            os.write(report_fd, REPORT.pack(_ENDS[change.si_code], change.si_status))
+            os.closerange(0, 3)  # the slave: held on, the end of its output would never show
+            return
+        os.write(report_fd, REPORT.pack(REPORT_STOPPED, change.si_status))

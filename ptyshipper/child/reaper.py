@@ -1,0 +1,36 @@
+"""The only wait in the program: a second one would take the first one's exit status (cpython#87744).
+
+As PID 1, or as a subreaper, every orphan of the container becomes our child, and a zombie where
+nobody waits for it. So it is always everyone who is waited for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from ptyshipper.child.program import Change, ExitStatus, Program, Stopped
+
+
+def reap(program: Program) -> Iterator[Change]:
+    """Wait for every child that has changed, without blocking; yield what concerns the program."""
+    what = os.WEXITED | os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+    while True:
+        try:
+            info = os.waitid(os.P_ALL, 0, what)
+        except ChildProcessError:
+            return
+        if info is None:
+            return
+        if info.si_pid != program.pid or program.monitor_pid:
+            continue
+        if info.si_code == os.CLD_EXITED:
+            yield program.ended(ExitStatus(info.si_status))
+        elif info.si_code in (os.CLD_KILLED, os.CLD_DUMPED):
+            dumped = info.si_code == os.CLD_DUMPED
+            yield program.ended(ExitStatus(0, info.si_status, dumped))
+        elif info.si_code in (os.CLD_STOPPED, os.CLD_TRAPPED):
+            program.is_stopped = True
+            yield Stopped(info.si_status)
+        elif info.si_code == os.CLD_CONTINUED:
+            program.is_stopped = False

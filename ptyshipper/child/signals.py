@@ -1,0 +1,136 @@
+"""Signals: held from the first instruction on, taken one by one, each treated as its row says.
+
+Every catchable signal is blocked in every thread and taken by one thread in sigwaitinfo(2), which
+passes it on through a queue and an eventfd that the pump polls. The obvious ways are wrong:
+
+- A handler and ``set_wakeup_fd`` tell the number alone, not who sent it, and of several pending
+  signals the handlers run in the reverse of the order in which the kernel would deliver them.
+- A signal that is not blocked is lost to PID 1 where its disposition is the default (the kernel
+  drops it: kernel/signal.c, sig_task_ignored), and kills any other process. A blocked one stays
+  pending, also across the fork, so nothing is lost before the program runs.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+SI_USER_LIMIT = 0
+"""si_code is at most 0 where a process sent the signal, above where the kernel did (sigaction(2))."""
+
+ALL = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
+
+
+class Policy(Enum):
+    """What is done when a signal arrives."""
+
+    FORWARD = "sent on to the program, whoever sent it"
+    TYPED = "sent on; where the kernel sent it for a key and the program got its own, not again"
+    HANGUP = "sent on; where the terminal outside hung up, the program's is hung up instead"
+    STOP = "sent on where a process sent it; the terminal's own hand-off signals are not"
+    CONTINUE = "wakes the program where it was stopped with us; else sent on"
+    WINDOW = "the terminal's new size is set, which signals the program; without a terminal sent on"
+    CHILD = "never sent on: it means ours"
+
+
+POLICIES: dict[int, Policy] = {
+    signal.SIGINT: Policy.TYPED,
+    signal.SIGQUIT: Policy.TYPED,
+    signal.SIGHUP: Policy.HANGUP,
+    signal.SIGTSTP: Policy.STOP,
+    signal.SIGTTIN: Policy.STOP,
+    signal.SIGTTOU: Policy.STOP,
+    signal.SIGCONT: Policy.CONTINUE,
+    signal.SIGWINCH: Policy.WINDOW,
+    signal.SIGCHLD: Policy.CHILD,
+}
+"""Signals that are not simply forwarded; ``policy`` answers for all."""
+
+
+def policy(signo: int) -> Policy:
+    return POLICIES.get(signo, Policy.FORWARD)
+
+
+class Arrived(NamedTuple):
+    """A signal that was taken: its number, and whether the kernel itself sent it, or which process."""
+
+    signo: int
+    by_kernel: bool
+    sender_pid: int
+
+
+class Pristine(NamedTuple):
+    """What the program must find: the mask, and the signals that are ignored, as they were."""
+
+    mask: frozenset[int]
+    ignored: frozenset[int]
+
+    def restore(self) -> None:
+        """Put everything back, in the child before its exec.
+
+        SIGPIPE and SIGXFSZ go to their defaults: CPython ignores both before its first line runs,
+        and what they were can't be known from in here. SIGINT too, else a ^C between here and exec
+        would land in Python's handler and be lost with it.
+        """
+        for signo in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD):
+            signal.signal(signo, signal.SIG_IGN if signo in self.ignored else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.mask)
+
+
+def seize() -> Pristine:
+    """Block every catchable signal and say how things were. Comes before anything else.
+
+    An ignored SIGCHLD is set to its default: with it, the kernel would reap the program itself and
+    take its exit status along (wait(2), NOTES).
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
+    ours = {signal.SIGPIPE, signal.SIGXFSZ}
+    ignored = {s for s in ALL - ours if signal.getsignal(s) == signal.SIG_IGN}
+    if signal.SIGCHLD in ignored:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    return Pristine(frozenset(map(int, mask)), frozenset(map(int, ignored)))
+
+
+def release(pristine: Pristine) -> None:
+    """Undo ``seize`` for a command that wraps nothing."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, pristine.mask)
+
+
+class SignalQueue:
+    """Signals in the order in which the kernel hands them out.
+
+    ``fd`` is readable while signals wait. One thread fills the queue, the pump empties it; deque's
+    append and popleft are atomic, so nothing else is shared.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: deque[Arrived] = deque()
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def start(self) -> None:
+        """Begin to take signals. After the fork: a process that has threads must not fork."""
+        _thread.start_new_thread(self._take, ())
+
+    def _take(self) -> None:
+        own_pid = os.getpid()
+        while True:
+            info = signal.sigwaitinfo(ALL)
+            by_kernel = info.si_code > SI_USER_LIMIT
+            if not by_kernel and info.si_pid == own_pid:
+                continue  # we stop our own process group with kill(2), which counts us in
+            self._arrived.append(Arrived(info.si_signo, by_kernel, info.si_pid))
+            os.eventfd_write(self.fd, 1)
+
+    def take(self) -> Iterator[Arrived]:
+        """Everything that has arrived, oldest first."""
+        try:
+            os.eventfd_read(self.fd)
+        except BlockingIOError:
+            pass
+        while self._arrived:
+            yield self._arrived.popleft()

@@ -1,0 +1,104 @@
+"""What each of the program's descriptors 0, 1 and 2 becomes.
+
+The rule, descriptor by descriptor (mode ``auto``): a terminal becomes the program's own terminal,
+a pty; stdout and stderr that are none become pipes; stdin that is none is simply inherited.
+``always`` puts stdout and stderr on ptys of their own instead of pipes, ``never`` knows no ptys at
+all. Where stdout and stderr are one and the same pipe or file, they stay one: told apart they would
+arrive in another order than they were written in. Only ``always`` parts them, because it is asked to.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from enum import Enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # config brings pathlib and urllib along, which the program need not wait for
+    from ptyshipper.config import TtyMode
+
+
+class Become(Enum):
+    """What a descriptor is in the program."""
+
+    TERMINAL = "the program's controlling terminal"
+    INHERITED = "what it is outside"
+    PIPE = "a pipe of its own"
+    PTY = "a pty of its own, without line editing"
+    SAME_AS_STDOUT = "whatever stdout is"
+    CLOSED = "closed, as it was found"
+
+
+class StdioPlan(NamedTuple):
+    """What 0, 1 and 2 become, and what they are outside."""
+
+    become: tuple[Become, Become, Become]
+    tty_outside: tuple[bool, bool, bool]
+    shares_job: bool
+    """A pipe on 0 or 1 while another is a terminal: most likely a pipeline, whose other members
+    use the same terminal. The program then begins in the background of its own (sudo does so)."""
+
+    @property
+    def has_terminal(self) -> bool:
+        return Become.TERMINAL in self.become
+
+    @property
+    def tty_mask(self) -> int:
+        """Bit n: the program's descriptor n is a terminal."""
+        mask = 0
+        for fd, become in enumerate(self.become):
+            if become is Become.SAME_AS_STDOUT:
+                become = self.become[1]
+            terminal = become in (Become.TERMINAL, Become.PTY)
+            inherited = become is Become.INHERITED and self.tty_outside[fd]
+            mask |= (terminal or inherited) << fd
+        return mask
+
+
+def _status(fd: int) -> os.stat_result | None:
+    try:
+        return os.fstat(fd)
+    except OSError:
+        return None
+
+
+def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
+    return (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
+
+
+def plan(mode: TtyMode) -> StdioPlan:
+    """What the program gets, from what is on 0, 1 and 2 now."""
+    found = [_status(fd) for fd in range(3)]
+    tty = tuple(status is not None and os.isatty(fd) for fd, status in enumerate(found))
+    become = []
+    for fd, status in enumerate(found):
+        if status is None:
+            become.append(Become.CLOSED)
+        elif tty[fd] and mode != "never":
+            become.append(Become.TERMINAL)
+        elif fd == 0:
+            become.append(Become.INHERITED)
+        else:
+            become.append(Become.PTY if mode == "always" else Become.PIPE)
+    out, err = found[1], found[2]
+    if become[1:] == [Become.PIPE, Become.PIPE] and out and err and _same_file(out, err):
+        become[2] = Become.SAME_AS_STDOUT
+    piped = any(status and stat.S_ISFIFO(status.st_mode) for status in found[:2])
+    return StdioPlan(
+        (become[0], become[1], become[2]),
+        (tty[0], tty[1], tty[2]),
+        shares_job=piped and Become.TERMINAL in become,
+    )
+
+
+def occupy_closed() -> None:
+    """Open /dev/null on those of 0, 1, 2 that are closed, so that nothing of ours lands there.
+
+    The program still finds them closed: ``spawn`` closes them again (``Become.CLOSED``).
+    """
+    for fd in range(3):
+        if _status(fd) is None:
+            read_end = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            if read_end != fd:
+                os.dup2(read_end, fd, inheritable=False)
+                os.close(read_end)

@@ -1,0 +1,370 @@
+"""argv in, exit code out: the only place that ends the process.
+
+Signals are seized before anything else is imported, and nothing is imported that the command does
+not need: ``log-shipper`` is the first process of a container.
+"""
+
+from __future__ import annotations
+
+from ptyshipper.child import signals
+
+_PRISTINE = signals.seize()
+
+import os  # noqa: E402  signals come first
+import sys  # noqa: E402
+from typing import TYPE_CHECKING, Any, NoReturn  # noqa: E402
+
+from ptyshipper.errors import PtyshipperError  # noqa: E402
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from ptyshipper.config import AgentSettings, TtyMode
+
+EXIT_CODES: dict[int, str] = {
+    0: "it went well; of run and log-shipper: the program's own",
+    1: "it did not; one line on stderr says why",
+    2: "the command line or a setting is wrong",
+    126: "run, log-shipper: the program was found but can't be executed",
+    127: "run, log-shipper: the program was not found",
+}
+"""What this program ends with beside the wrapped program's own status (128+n: by signal n)."""
+
+
+def main_log_shipper() -> NoReturn:
+    """``log-shipper COMMAND [ARG…]``: no option of ours, settings from the environment only."""
+    if len(sys.argv) < 2:
+        _fail("log-shipper: no command; use: log-shipper COMMAND [ARG…]", 2)
+    _end(_wrap([os.fsencode(word) for word in sys.argv[1:]], {}, None))
+
+
+def main() -> NoReturn:
+    """``ptyshipper COMMAND …``."""
+    args, command = _parse(sys.argv[1:])
+    try:
+        if args.subcommand == "run":
+            if not command:
+                _fail("run: no command; use: ptyshipper run [OPTION…] [--] COMMAND [ARG…]", 2)
+            flags = {k: v for k, v in vars(args).items() if k in _flag_names() and v is not None}
+            argv = [os.fsencode(word) for word in command]
+            _end(_wrap(argv, flags, args.data, args.token_file, local=True))
+        signals.release(_PRISTINE)
+        _end(_read_or_serve(args))
+    except PtyshipperError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _end(130)
+    except BrokenPipeError:
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), 1
+        )  # the interpreter's own flush would say so again
+        _end(141)
+
+
+def _end(code: int) -> NoReturn:
+    """End without the interpreter's goodbye: a thread may still sit in a system call."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # closed, or nobody reads: there is nobody to tell
+    os._exit(code)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    os.write(2, f"ptyshipper: {message}\n".encode(errors="backslashreplace"))
+    _end(code)
+
+
+def _flag_names() -> set[str]:
+    from ptyshipper.config import SETTINGS
+
+    return {setting.name for setting in SETTINGS if setting.flag}
+
+
+def _wrap(
+    argv: list[bytes],
+    flags: Mapping[str, str],
+    data: str | None,
+    token_file: str | None = None,
+    *,
+    local: bool = False,
+) -> int:
+    """Wrap a program; its exit code. Flags that can't be read end this before the program starts."""
+    from ptyshipper import agent
+
+    tty: TtyMode | None = None
+    if local:
+        from ptyshipper.config import settings_from
+
+        checked = settings_from({}, flags, _no_warning)
+        tty = checked["tty"] if "tty" in flags else None
+    environ = agent.pristine_environ()
+
+    def load(warn: Callable[[str], None]) -> AgentSettings:
+        return _load_settings(environ, flags, data, token_file, warn, local=local)
+
+    outcome = agent.Agent(argv, environ, _PRISTINE, tty, load).run()
+    if local and outcome.session_id is not None and os.isatty(2):
+        _say_goodbye(outcome.session_id.hex(), outcome.delivered)
+    return outcome.exit_code
+
+
+def _no_warning(message: str) -> None:
+    pass
+
+
+def _say_goodbye(session: str, delivered: bool) -> None:
+    """The one line that ``run`` may print where a person looks on."""
+    how = f"read it back: ptyshipper logs {session[:12]}"
+    if not delivered:
+        how = "not all of it delivered yet; the next run here sends the rest"
+    os.write(2, f"ptyshipper: session {session[:12]}; {how}\n".encode())
+
+
+def _load_settings(
+    environ: Mapping[bytes, bytes],
+    flags: Mapping[str, str],
+    data: str | None,
+    token_file: str | None,
+    warn: Callable[[str], None],
+    *,
+    local: bool,
+) -> AgentSettings:
+    """Settings from flags, the environment and, locally, what ``serve`` left in the data directory."""
+    from pathlib import Path
+
+    from ptyshipper import config
+
+    text = {
+        name.decode("ascii", "replace"): value.decode("utf-8", "surrogateescape")
+        for name, value in environ.items()
+    }
+    values = config.settings_from(text, flags, warn)
+    endpoint, token = values["endpoint"], values["token"]
+    if token_file is not None:
+        token = _read_token(Path(token_file), warn)
+    spool_dir = values["spool_dir"]
+    if local:
+        data_dir = _data_dir(data, text)
+        if endpoint is None:
+            endpoint, token = _local_backend(data_dir, warn)
+        spool_dir = spool_dir or data_dir / "spool"
+    elif endpoint is None:
+        warn(f"{config.PRIVATE_PREFIX.decode()}_LOG_ENDPOINT is not set; nothing is shipped")
+    if endpoint is not None and token is None:
+        warn(f"there is no token for {endpoint}; nothing is shipped")
+        endpoint = None
+    uplink = None
+    if endpoint is not None and token is not None:
+        uplink = config.UplinkSettings(
+            endpoint, token, values["ca_file"], values["flush_timeout_s"]
+        )
+    if spool_dir is None:
+        spool_dir = Path(text.get("TMPDIR") or "/tmp") / f"ptyshipper-{os.getuid()}"
+    return config.AgentSettings(
+        tty=values["tty"],
+        deployment_id=values["deployment_id"],
+        log_type=values["log_type"],
+        drain_timeout_s=values["drain_timeout_s"],
+        spool=config.SpoolSettings(spool_dir, values["spool_max_bytes"], values["spool_overflow"]),
+        uplink=uplink,
+    )
+
+
+def _read_token(path: Path, warn: Callable[[str], None]) -> str | None:
+    try:
+        return path.read_text("ascii").strip() or None
+    except (OSError, ValueError):
+        warn(f"can't read a token from {path}")
+        return None
+
+
+def _data_dir(data: str | None, environ: Mapping[str, str]) -> Path:
+    from pathlib import Path
+
+    from ptyshipper import statefile
+
+    return Path(data) if data else statefile.default_data_dir(dict(environ))
+
+
+def _local_backend(
+    data_dir: Path, warn: Callable[[str], None]
+) -> tuple[str, str] | tuple[None, None]:
+    from ptyshipper import statefile
+    from ptyshipper.wire.paths import INGEST_PATH
+
+    try:
+        state = statefile.read(data_dir)
+    except PtyshipperError as error:
+        warn(str(error))
+        return None, None
+    if state is None:
+        warn("no backend runs here, so nothing is recorded; start one with: ptyshipper serve")
+        return None, None
+    return state.url + INGEST_PATH, state.ingest_token
+
+
+def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
+    """Our own words, and the program's, which begin at the first that is no option of ``run``."""
+    parser = _parser()
+    if "run" not in words[:1]:
+        return parser.parse_args(words), []
+    at = 1
+    while at < len(words) and words[at].startswith("-") and words[at] not in ("-", "--"):
+        takes_value = "=" not in words[at] and words[at] not in ("-h", "--help")
+        at += 2 if takes_value else 1
+    args = parser.parse_args(words[:at])
+    return args, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
+
+
+def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from ptyshipper import __version__
+    from ptyshipper.config import SETTINGS
+
+    def with_examples(text: str, *examples: str) -> dict[str, Any]:
+        return {
+            "description": text,
+            "help": text[0].lower() + text[1:].rstrip("."),
+            "epilog": "examples:\n" + "\n".join(f"  {example}" for example in examples),
+            "formatter_class": argparse.RawDescriptionHelpFormatter,
+            "allow_abbrev": False,
+        }
+
+    parser = argparse.ArgumentParser(
+        "ptyshipper",
+        description="Wrap a program, keep its terminal, ship what it prints; and read it back.",
+        epilog="examples:\n  ptyshipper serve\n  ptyshipper run -- bash\n  ptyshipper logs -f latest",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"ptyshipper {__version__}")
+    commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+
+    run = commands.add_parser(
+        "run",
+        usage="ptyshipper run [OPTION…] [--] COMMAND [ARG…]",
+        **with_examples(
+            "Wrap a program here as log-shipper wraps it in a container.",
+            "ptyshipper run -- make test",
+            "ptyshipper run --tty always -- python train.py > train.log",
+        ),
+    )
+    for setting in SETTINGS:
+        if setting.flag:
+            run.add_argument(
+                setting.flag, dest=setting.name, metavar=setting.metavar, help=setting.help
+            )
+    run.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
+
+    serve = commands.add_parser(
+        "serve",
+        **with_examples(
+            "Run the backend that keeps what is shipped.",
+            "ptyshipper serve",
+            "ptyshipper serve --port 0 --data ./data",
+        ),
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    serve.add_argument("--port", type=int, default=7410, help="port; 0: any free (%(default)s)")
+
+    sessions = commands.add_parser(
+        "sessions",
+        **with_examples(
+            "List what was recorded.", "ptyshipper sessions", "ptyshipper sessions --json"
+        ),
+    )
+    sessions.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    logs = commands.add_parser(
+        "logs",
+        **with_examples(
+            "Show what a session printed.",
+            "ptyshipper logs latest",
+            "ptyshipper logs -f --timestamps 3f2a",
+            "ptyshipper logs --raw --stream stdout latest > out.bin",
+        ),
+    )
+    logs.add_argument("-f", "--follow", action="store_true", help="go on until the session ends")
+    logs.add_argument("--timestamps", action="store_true", help="begin each line with its time")
+    logs.add_argument("--stream", choices=("stdout", "stderr", "tty"), help="only this stream")
+    form = logs.add_mutually_exclusive_group()
+    form.add_argument("--raw", action="store_true", help="the program's bytes, exactly")
+    form.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    watch = commands.add_parser(
+        "watch",
+        **with_examples(
+            "Look on, live and read-only, in this terminal; q leaves.", "ptyshipper watch latest"
+        ),
+    )
+    export = commands.add_parser(
+        "export",
+        **with_examples(
+            "Write a session out to take away.",
+            "ptyshipper export latest --format cast > run.cast; asciinema play run.cast",
+        ),
+    )
+    export.add_argument(
+        "--format", choices=("cast", "text", "jsonl"), default="cast", help="(%(default)s)"
+    )
+    for command in (logs, watch, export):
+        command.add_argument("session", metavar="SESSION", help="an id, its beginning, or latest")
+    for command in (run, serve, sessions, logs, watch, export):
+        command.add_argument(
+            "--data", metavar="DIR", help="the data directory (PTYSHIPPER_DATA, else XDG state)"
+        )
+    return parser
+
+
+def _read_or_serve(args: argparse.Namespace) -> int:
+    data_dir = _data_dir(args.data, os.environ)
+    match args.subcommand:
+        case "serve":
+            return _serve(args, data_dir)
+        case "sessions":
+            from ptyshipper.view.sessions import sessions
+
+            return sessions(data_dir, as_json=args.json, out=sys.stdout)
+        case "logs":
+            from ptyshipper.view.logs import logs
+
+            return logs(
+                data_dir,
+                args.session,
+                follow=args.follow,
+                timestamps=args.timestamps,
+                stream=args.stream,
+                raw=args.raw,
+                as_json=args.json,
+            )
+        case "watch":
+            from ptyshipper.view.watch import watch
+
+            return watch(data_dir, args.session)
+        case "export":
+            from ptyshipper.view.export import export
+
+            return export(data_dir, args.session, format=args.format, out=sys.stdout.buffer)
+    raise AssertionError(args.subcommand)
+
+
+def _serve(args: argparse.Namespace, data_dir: Path) -> int:
+    from ptyshipper.errors import BackendError
+
+    try:
+        from ptyshipper.backend.app import serve
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"serve needs {error.name}; install it with: pip install 'ptyshipper[serve]'"
+        ) from None
+
+    def announce(line: str) -> None:
+        print(line, flush=True)
+
+    serve(args.host, args.port, data_dir, announce=announce)
+    return 0

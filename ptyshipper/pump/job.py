@@ -1,0 +1,93 @@
+"""Job control: the shell outside sees us stop, go on, come and go as it would see the program.
+
+The decisions are sudo's (exec_pty.c, suspend_parent.c): whether the terminal is ours depends on
+whether we are in its foreground now, never on what we did before (sudo-rs#1598).
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from _thread import get_ident
+from collections.abc import Callable
+from time import monotonic
+
+from ptyshipper.child.program import Program
+from ptyshipper.child.terminal import Terminal
+
+_TERMINAL_STOPS = frozenset({signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
+_OWN_RESUME_S = 0.5
+"""The SIGCONT that continued us reaches the queue within this time of it."""
+
+_WANTS_TERMINAL = frozenset({signal.SIGTTIN, signal.SIGTTOU})
+
+
+class Job:
+    """The program as a job of the shell outside.
+
+    Args:
+        show_all: writes out what is pending, before the shell prints its prompt over it.
+    """
+
+    def __init__(
+        self, program: Program, terminal: Terminal | None, show_all: Callable[[], None]
+    ) -> None:
+        self._program = program
+        self._terminal = terminal
+        self._show_all = show_all
+        self._resumed_at_s = -_OWN_RESUME_S
+
+    def stopped(self, signo: int) -> None:
+        """The program was stopped: give it the terminal that it asked for, or stop with it."""
+        terminal = self._terminal
+        if (
+            terminal is not None
+            and signo in _WANTS_TERMINAL
+            and not self._program.shares_group
+            and terminal.in_foreground()
+        ):
+            self._go_on()
+            return
+        if terminal is not None:
+            self._show_all()
+            terminal.restore()
+        self._stop_ourselves(signo)
+        self._resumed_at_s = monotonic()
+        self._go_on()
+
+    def continued(self) -> None:
+        """SIGCONT came: the one that ended our own stop, after which the program was continued
+        already, or one that was meant for the program."""
+        if monotonic() - self._resumed_at_s < _OWN_RESUME_S:
+            self._resumed_at_s = -_OWN_RESUME_S
+        elif self._program.is_stopped:
+            self._go_on()
+        else:
+            self._program.send(signal.SIGCONT)
+
+    def _go_on(self) -> None:
+        in_foreground = True
+        if self._terminal is not None:
+            in_foreground = self._terminal.in_foreground()
+            if in_foreground:
+                self._terminal.make_raw()
+                self._program.set_winsize(self._terminal.winsize())
+        if self._program.is_stopped:
+            self._program.continue_job(in_foreground=in_foreground)
+
+    def _stop_ourselves(self, signo: int) -> None:
+        """Stop this process as the signal would have, and return when it is continued.
+
+        The whole process group stops as it would for a key, unless the signal reached it already.
+        Our own stop is aimed at this thread: the signal thread would swallow one aimed at the
+        process. It is the signal itself and not SIGSTOP, so that the kernel, which never stops
+        an orphaned group or PID 1 by it, does not stop us for ever either.
+        """
+        if signo not in _TERMINAL_STOPS:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        if not self._program.shares_group:
+            os.killpg(0, signo)
+        signal.pthread_kill(get_ident(), signo)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signo})
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signo})

@@ -1,0 +1,290 @@
+"""The one loop: wait, read, record, write, relay signals, until the program has ended and all is out.
+
+A turn has three steps in this order: everything readable is read and appended, the sink flushes, what
+was read is written out. So nothing is shown that a ``kill -9`` of this process could still take from
+the record.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from time import monotonic, monotonic_ns
+
+from ptyshipper import records
+from ptyshipper.child.program import ExitStatus, Program, Stopped
+from ptyshipper.child.reaper import reap
+from ptyshipper.child.signals import Arrived, Policy, SignalQueue, policy
+from ptyshipper.child.terminal import Terminal, rows_cols
+from ptyshipper.pump.flow import Flow, TerminalFlow
+from ptyshipper.pump.job import Job
+from ptyshipper.pump.keyboard import Keyboard
+from ptyshipper.pump.outlet import Outlet
+from ptyshipper.pump.sink import RecordSink
+from ptyshipper.records import Kind
+
+_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+_CONDUIT_KINDS = {1: Kind.STDOUT, 2: Kind.STDERR}
+
+
+class Pump:
+    """Everything that goes on between the program and the world, from its start to its end.
+
+    Args:
+        drain_timeout_s: how long to go on reading after the program's end, where another process
+            still holds its terminal or pipes.
+        leads_session: whether this process leads its session: a hang-up then comes to us alone.
+        started_ns: the session's beginning on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        terminal: Terminal | None,
+        sink: RecordSink,
+        signals: SignalQueue,
+        *,
+        drain_timeout_s: float,
+        leads_session: bool,
+        started_ns: int,
+    ) -> None:
+        self._program = program
+        self._terminal = terminal
+        self._sink = sink
+        self._signals = signals
+        self._drain_timeout_s = drain_timeout_s
+        self._leads_session = leads_session
+        self._started_ns = started_ns
+        self._status: ExitStatus | None = None
+        self._drain_ends_s = 0.0
+        self._impatient = False
+        self._poll = select.poll()
+        self._masks: dict[int, int] = {}
+        self._flows: list[Flow] = []
+        self._keyboard: Keyboard | None = None
+        self._job = Job(program, terminal, self._show_all)
+        if terminal is not None and program.master_fd >= 0:
+            outlet = Outlet(terminal.fd, terminal)
+            self._flows.append(TerminalFlow(program.master_fd, outlet, terminal))
+            self._keyboard = Keyboard(terminal, program.master_fd)
+        for conduit in program.conduits:
+            kind = _CONDUIT_KINDS[conduit.fd]
+            self._flows.append(Flow(conduit.read_fd, kind, Outlet(conduit.fd)))
+
+    def run(self) -> ExitStatus:
+        """Pump until the program has ended and what it wrote is out. Returns how it ended.
+
+        Raises nothing of its own: what fails on the way out is what the program gets to feel.
+        """
+        while not self._finished():
+            self._watch()
+            ready = dict(self._poll.poll(self._timeout_ms()))
+            self._read(ready)
+            self._sink.flush()
+            self._write(ready)
+            if self._keyboard is not None:
+                self._type(self._keyboard, ready)
+            if self._signals.fd in ready:
+                for arrived in self._signals.take():
+                    self._handle(arrived)
+            if self._program.report_fd in ready:
+                for change in self._program.read_reports():
+                    self._changed(change)
+        assert self._status is not None
+        self._program.dismiss_monitor()
+        status = self._status
+        code, signo, dumped = status
+        self._sink.append(Kind.EXITED, self.now_us(), records.exited(code, signo, dumped))
+        self._sink.flush()
+        return status
+
+    def now_us(self) -> int:
+        return (monotonic_ns() - self._started_ns) // 1000
+
+    def _finished(self) -> bool:
+        if self._status is None:
+            return False
+        if self._impatient:
+            return True
+        if self._drain_ends_s and monotonic() >= self._drain_ends_s:
+            for flow in self._flows:
+                flow.stop_reading()
+        return all(flow.ended for flow in self._flows)
+
+    def _timeout_ms(self) -> float | None:
+        if self._status is None or all(flow.read_fd < 0 for flow in self._flows):
+            return None
+        # rounded up, or the last millisecond would be spent in a busy loop
+        return max(0.0, self._drain_ends_s - monotonic()) * 1000 + 1
+
+    def _watch(self) -> None:
+        """Tell poll what matters now; the kernel hears of it only where something has changed."""
+        masks = {self._signals.fd: select.POLLIN}
+        if self._program.report_fd >= 0:
+            masks[self._program.report_fd] = select.POLLIN
+        has_room = self._sink.has_room
+        if not has_room:
+            masks[self._sink.room_fd] = select.POLLIN
+        for flow in self._flows:
+            if flow.read_fd >= 0 and not flow.pending and has_room:
+                masks[flow.read_fd] = select.POLLIN
+            if flow.outlet is not None:
+                mask = select.POLLOUT if flow.pending else 0
+                masks[flow.outlet.poll_fd] = masks.get(flow.outlet.poll_fd, 0) | mask
+        keyboard, terminal = self._keyboard, self._terminal
+        if keyboard is not None and terminal is not None:
+            if keyboard.wants_input:
+                masks[terminal.fd] = masks.get(terminal.fd, 0) | select.POLLIN
+            if keyboard.has_queued and self._program.master_fd >= 0:
+                master_fd = self._program.master_fd
+                masks[master_fd] = masks.get(master_fd, 0) | select.POLLOUT
+        if masks == self._masks:
+            return
+        for fd in self._masks.keys() - masks.keys():
+            self._poll.unregister(fd)
+        for fd, mask in masks.items():
+            self._poll.register(fd, mask)
+        self._masks = masks
+
+    def _read(self, ready: dict[int, int]) -> None:
+        now_us = self.now_us()
+        for flow in self._flows:
+            if flow.read_fd in ready and not flow.pending and self._sink.has_room:
+                flow.read(self._sink, now_us)
+
+    def _write(self, ready: dict[int, int]) -> None:
+        for flow in self._flows:
+            outlet = flow.outlet
+            if outlet is None:
+                continue
+            gone = ready.get(outlet.poll_fd, 0) & _GONE
+            if gone or (flow.pending and not flow.push()):
+                self._outlet_gone(flow)
+            elif flow.ended:
+                flow.outlet = None
+                if not isinstance(flow, TerminalFlow):
+                    outlet.close()
+
+    def _outlet_gone(self, flow: Flow) -> None:
+        """Nobody reads outside any more. A pipe breaks for the program too; a terminal hangs up."""
+        if isinstance(flow, TerminalFlow):
+            self._hang_up()
+            return
+        outlet = flow.outlet
+        flow.break_off(self._sink, self.now_us())
+        if outlet is not None:
+            outlet.close()
+
+    def _type(self, keyboard: Keyboard, ready: dict[int, int]) -> None:
+        terminal, master_fd = self._terminal, self._program.master_fd
+        assert terminal is not None
+        if master_fd < 0:
+            return
+        if keyboard.has_queued and ready.get(master_fd, 0) & select.POLLOUT:
+            keyboard.push()
+        if ready.get(terminal.fd, 0) & (select.POLLIN | _GONE) and keyboard.wants_input:
+            keyboard.read()
+            if keyboard.hung_up:
+                self._hang_up()
+
+    def _hang_up(self) -> None:
+        """The terminal outside is gone: so is the program's, which the kernel tells it (SIGHUP)."""
+        program, self._keyboard = self._program, None
+        for flow in self._flows:
+            if isinstance(flow, TerminalFlow):
+                flow.break_off(self._sink, self.now_us())  # closes the master
+                flow.outlet = None
+        program.master_fd = -1
+        if program.slave_fd >= 0:
+            os.close(program.slave_fd)
+            program.slave_fd = -1
+
+    def _show_all(self) -> None:
+        """What the program wrote before it stopped comes before the shell's prompt."""
+        now_us = self.now_us()
+        for flow in self._flows:
+            while flow.read_fd >= 0 and not flow.pending and flow.read(self._sink, now_us):
+                if flow.outlet is not None:
+                    flow.push()
+        self._sink.flush()
+
+    def _changed(self, change: ExitStatus | Stopped) -> None:
+        if isinstance(change, Stopped):
+            self._job.stopped(change.signo)
+            return
+        self._status = change
+        self._drain_ends_s = monotonic() + self._drain_timeout_s
+        self._program.release_slaves()
+
+    def _handle(self, arrived: Arrived) -> None:
+        """Do what the signal's row says (``child.signals.POLICIES``)."""
+        kind = policy(arrived.signo)
+        if kind is Policy.CHILD:
+            for change in reap(self._program):
+                self._changed(change)
+        elif self._status is not None:
+            # Its program is gone: whoever signals now wants us gone, whatever is still in the pipes.
+            self._impatient = self._impatient or arrived.signo in IMPATIENCE
+        else:
+            self._actions[kind](self, arrived)
+
+    def _forward(self, arrived: Arrived) -> None:
+        self._sink.append(Kind.SIGNALLED, self.now_us(), records.signalled(arrived.signo))
+        self._program.send(arrived.signo)
+
+    def _forward_typed(self, arrived: Arrived) -> None:
+        if not arrived.by_kernel:
+            self._forward(arrived)
+        elif self._program.shares_group:
+            if self._leads_session:
+                self._forward(arrived)
+        else:
+            self._sink.append(Kind.SIGNALLED, self.now_us(), records.signalled(arrived.signo))
+            self._program.send_to_group(arrived.signo)
+
+    def _forward_hangup(self, arrived: Arrived) -> None:
+        if arrived.by_kernel and self._program.master_fd >= 0:
+            self._hang_up()
+        elif not arrived.by_kernel or self._leads_session or not self._program.shares_group:
+            self._forward(arrived)
+
+    def _forward_stop(self, arrived: Arrived) -> None:
+        if not arrived.by_kernel:
+            self._forward(arrived)
+        elif not self._program.shares_group:
+            self._program.send_to_group(arrived.signo)
+
+    def _continue(self, arrived: Arrived) -> None:
+        self._job.continued()
+
+    def _resize(self, arrived: Arrived) -> None:
+        """Pass the size on. Where it is the same as before, the kernel is silent and we are not."""
+        if self._terminal is None or self._program.master_fd < 0:
+            self._forward(arrived)
+            return
+        winsize = self._terminal.winsize()
+        signalled = self._program.set_winsize(winsize)
+        rows, cols = rows_cols(winsize)
+        if rows and cols:
+            self._sink.append(Kind.RESIZED, self.now_us(), records.resized(cols, rows))
+        if not signalled:
+            if arrived.by_kernel:
+                self._program.nudge_foreground()
+            else:
+                self._program.send(arrived.signo)
+
+    _actions: dict[Policy, Callable[[Pump, Arrived], None]]
+
+
+Pump._actions = {
+    Policy.FORWARD: Pump._forward,
+    Policy.TYPED: Pump._forward_typed,
+    Policy.HANGUP: Pump._forward_hangup,
+    Policy.STOP: Pump._forward_stop,
+    Policy.CONTINUE: Pump._continue,
+    Policy.WINDOW: Pump._resize,
+}
+
+IMPATIENCE = frozenset({1, 2, 3, 15})
+"""SIGHUP, SIGINT, SIGQUIT, SIGTERM: after the program's end they mean that nobody waits any more."""

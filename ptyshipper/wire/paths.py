@@ -1,0 +1,4 @@
+"""Where a backend listens: the paths that shippers and viewers ask for."""
+
+INGEST_PATH = "/api/logs/ingest"
+SESSIONS_PATH = "/api/sessions"
