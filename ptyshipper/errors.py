@@ -11,6 +11,7 @@
     ├── ProtocolError         the peer broke the wire protocol; has the close code to answer with
     ├── SpoolError            the spool can't be used where it is
     └── BackendError          a backend can't be found, reached or understood  (exit 1)
+        └── StoreError        its store can't be read or written at the moment
 
 Fields hold the facts, ``str()`` is one line for a person: what happened, where, what to do.
 """
@@ -78,3 +79,7 @@ class SpoolError(PtyshipperError):
 
 class BackendError(PtyshipperError):
     """A backend can't be found, reached or understood."""
+
+
+class StoreError(BackendError):
+    """The backend's store can't be read or written at the moment: full, locked, damaged."""

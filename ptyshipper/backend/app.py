@@ -1,0 +1,283 @@
+"""The backend's composition root: builds everything, runs it, takes it down in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from pathlib import Path
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ptyshipper import statefile
+from ptyshipper.backend import guards, tokens
+from ptyshipper.backend.access import answer_upgrade
+from ptyshipper.backend.fanout import Fanout
+from ptyshipper.backend.ingest.committer import Committer
+from ptyshipper.backend.ingest.endpoint import IngestEndpoint
+from ptyshipper.backend.ingest.hub import Hub
+from ptyshipper.backend.store.sqlite import SqliteStore
+from ptyshipper.backend.tokens import Tokens
+from ptyshipper.backend.viewers import api
+from ptyshipper.backend.viewers.endpoint import ViewEndpoint
+from ptyshipper.errors import BackendError
+from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
+
+INGEST_PATH = "/api/logs/ingest"
+LOCK_NAME = "serve.lock"
+SWEEP_EVERY_S = 1.0
+SHUTDOWN_WITHIN_S = 3
+_BACKLOG = 4_096
+_SPARE_DESCRIPTORS = 64
+
+
+def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], None]) -> None:
+    """Run a backend until SIGTERM or SIGINT. Port 0 takes a free one.
+
+    Args:
+        announce: gets one line for a person once shippers and viewers can connect.
+
+    Raises:
+        BackendError: DIR or the port can't be used, or another backend uses DIR.
+    """
+    _log_to_stderr()
+    _make_private(data_dir)
+    with _locked(data_dir), _listening(host, port) as listener:
+        _raise_descriptor_limit()
+        issued = tokens.read_or_make(data_dir)
+        store = SqliteStore(data_dir)
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                runner.run(_run(listener, data_dir, issued, store, announce))
+        finally:
+            store.close()
+            statefile.remove(data_dir, os.getpid())
+
+
+async def _run(
+    listener: socket.socket,
+    data_dir: Path,
+    issued: Tokens,
+    store: SqliteStore,
+    announce: Callable[[str], None],
+) -> None:
+    loop = asyncio.get_running_loop()
+    fanout = Fanout()
+    committer = Committer(store, fanout, loop)
+    hub = Hub(store, committer)
+    app = Router(
+        IngestEndpoint(hub, issued.ingest),
+        ViewEndpoint(store, fanout, issued.view),
+        Starlette(routes=[*_plain_routes(), *api.routes(store, issued.view)]),
+    )
+    url = _url(listener)
+
+    def started() -> None:
+        state = statefile.ServerState(url, issued.ingest, issued.view, os.getpid())
+        statefile.write(data_dir, state)
+        announce(f"listening on {url}, data in {data_dir}")
+
+    server = _Server(app, started, hub.stop)
+    sweeper = asyncio.create_task(_sweep(hub), name="sweeper")
+    with _stopped_by_signals(server):
+        await server.serve(sockets=[listener])
+    sweeper.cancel()
+    committer.commit()
+
+
+async def _sweep(hub: Hub) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_EVERY_S)
+        hub.tick(asyncio.get_running_loop().time())
+
+
+class Router:
+    """Sends each connection to its application. WebSockets go past Starlette, which would wrap
+    every message of theirs."""
+
+    def __init__(self, ingest: ASGIApp, view: ViewEndpoint, http: ASGIApp) -> None:
+        self._ingest = ingest
+        self._view = view
+        self._http = http
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["path"] == INGEST_PATH:
+            await self._ingest(scope, receive, send)
+        elif self._view.matches(scope["path"]):
+            await self._view(scope, receive, send)
+        else:
+            await receive()
+            await answer_upgrade(send, HTTPStatus.NOT_FOUND)
+
+
+def _plain_routes() -> list[Route]:
+    async def healthy(_: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def upgrade_required(_: Request) -> Response:
+        status = HTTPStatus.UPGRADE_REQUIRED
+        return PlainTextResponse(
+            "open a WebSocket here\n",
+            status.value,
+            {"upgrade": "websocket", "connection": "upgrade"},
+        )
+
+    return [
+        Route("/healthz", healthy),
+        Route(INGEST_PATH, upgrade_required, methods=["GET", "POST"]),
+    ]
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, telling when it accepts connections, and when it is about to close them."""
+
+    def __init__(
+        self, app: ASGIApp, started: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=guards.GuardedHttpProtocol,
+                ws=guards.GuardedWebSocketProtocol,
+                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_ping_interval=None,  # the protocol has its own heartbeat, which proxies pass on
+                ws_per_message_deflate=False,  # 37 KiB a connection, and the bytes are often packed
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                date_header=False,
+                timeout_graceful_shutdown=SHUTDOWN_WITHIN_S,
+            )
+        )
+        self._on_started = started
+        self._on_stopping = stopping
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_stopping()
+        await asyncio.sleep(0)  # the last acknowledgements go out before uvicorn's own close
+        await super().shutdown(sockets)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+@contextmanager
+def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
+    """SIGTERM and SIGINT end ``server``, also before and after uvicorn's own handlers are in place.
+
+    uvicorn restores the handlers it found and raises the signal again, which would end this process
+    before it has tidied up.
+    """
+
+    def stop(*_: object) -> None:
+        server.should_exit = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _log_to_stderr() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("ptyshipper: %(message)s"))
+    logger = logging.getLogger("ptyshipper.backend")
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    # uvicorn tells of every malformed request, which anybody on the network may send.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+
+
+def _make_private(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BackendError(f"can't make the directory {data_dir}: {error.strerror}") from None
+    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
+        raise BackendError(f"can't write to {data_dir}; choose another directory with --data")
+
+
+@contextmanager
+def _locked(data_dir: Path) -> Iterator[None]:
+    """Hold DIR for this process alone; the kernel lets go of it however the process ends."""
+    path = data_dir / LOCK_NAME
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise BackendError(f"can't write {path}: {error.strerror}") from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise BackendError(
+            f"another 'ptyshipper serve' uses {data_dir}; stop it, or choose another --data"
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _listening(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise BackendError(f"can't listen on {host}: {error.strerror}") from None
+    with listener:
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            raise BackendError(f"can't listen on {host} port {port}: {error.strerror}") from None
+        yield listener
+
+
+def _url(listener: socket.socket) -> str:
+    """Where this machine's own commands reach the listener."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _raise_descriptor_limit() -> None:
+    """As many connections as the system lets this process have: a shipper holds one all its life."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY or soft < hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+        except (OSError, ValueError):
+            pass  # then it is the soft limit
+    if soft == resource.RLIM_INFINITY:
+        soft = 1 << 20
+    guards.limit_connections(max(1, soft - _SPARE_DESCRIPTORS))

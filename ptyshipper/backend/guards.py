@@ -1,0 +1,95 @@
+"""uvicorn's protocols, with the limits that uvicorn leaves to a proxy in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from asyncio.transports import BaseTransport
+from typing import Any, cast
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+REQUEST_WITHIN_S = 10.0
+MAX_REQUEST_BYTES = 65_536
+CLOSE_WITHIN_S = 2.0
+KEEPALIVE_IDLE_S = 60
+
+_free_descriptors = 0
+
+
+def limit_connections(descriptors: int) -> None:
+    """Accept at most this many connections at a time; more are closed at once."""
+    global _free_descriptors
+    _free_descriptors = descriptors
+
+
+class GuardedHttpProtocol(HttpToolsProtocol):
+    """Closes a connection that makes no request in time, or one that has no end."""
+
+    _request_timer: asyncio.TimerHandle | None = None
+    _request_bytes = 0
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        super().connection_made(cast(asyncio.Transport, transport))
+        if len(self.connections) > _free_descriptors:
+            self.transport.abort()
+            return
+        connection = transport.get_extra_info("socket")
+        if connection is not None:
+            # A viewer says nothing, so only the kernel can find out that its machine is gone.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
+        self._request_timer = self.loop.call_later(REQUEST_WITHIN_S, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self._request_bytes += len(data)
+        if self._request_bytes > MAX_REQUEST_BYTES:
+            self.transport.abort()
+            return
+        super().data_received(data)
+
+    def on_message_complete(self) -> None:
+        self._request_bytes = 0
+        self._stop_request_timer()
+        super().on_message_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        self._stop_request_timer()
+        super().handle_websocket_upgrade()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_request_timer()
+        super().connection_lost(exc)
+
+    def _stop_request_timer(self) -> None:
+        if self._request_timer is not None:
+            self._request_timer.cancel()
+            self._request_timer = None
+
+
+class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
+    """Lets the peer read why a message of its was refused.
+
+    uvicorn closes the socket right behind the close frame. With bytes of the peer still unread, the
+    kernel then sends a reset, and the peer may lose the frame that says 1009.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.close_timeout = CLOSE_WITHIN_S
+
+    def data_received(self, data: bytes) -> None:
+        if self.conn.parser_exc is not None:
+            self.conn.receive_data(data)  # which discards it by now
+            return
+        super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        assert self.conn.close_sent is not None
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
+        self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)

@@ -1,0 +1,147 @@
+"""The viewers' WebSocket: a session's records from an offset on, history and live in one go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from urllib.parse import parse_qs
+
+from starlette.types import Receive, Scope, Send
+
+from ptyshipper.backend.access import answer_upgrade, refusal
+from ptyshipper.backend.fanout import Fanout, Subscription
+from ptyshipper.backend.faults import where
+from ptyshipper.backend.session import session_id_of
+from ptyshipper.backend.store.base import Store
+from ptyshipper.errors import StoreError
+from ptyshipper.wire import messages
+from ptyshipper.wire.closing import CloseCode
+
+READ_BYTES = 262_144
+LOOK_EVERY_S = 5.0
+"""A session that is cut off makes no commit: its viewers look for themselves."""
+
+_PATH = re.compile(r"/api/sessions/([^/]*)/records")
+
+log = logging.getLogger("ptyshipper.backend")
+
+
+class ViewEndpoint:
+    """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
+
+    def __init__(self, store: Store, fanout: Fanout, token: str) -> None:
+        self._store = store
+        self._fanout = fanout
+        self._token = token
+        # One read of history in a turn of the loop, however many viewers want one: ingest is ready
+        # in every turn.
+        self._history = asyncio.Lock()
+
+    @staticmethod
+    def matches(path: str) -> bool:
+        return _PATH.fullmatch(path) is not None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = refusal(scope["headers"], self._token)
+        await receive()  # websocket.connect
+        try:
+            if refused is not None:
+                await answer_upgrade(send, refused)
+            elif messages.VIEWER_SUBPROTOCOL not in scope["subprotocols"]:
+                await send({"type": "websocket.accept"})
+                await _close(send, CloseCode.VERSION, f"offer {messages.VIEWER_SUBPROTOCOL}")
+            else:
+                await send({"type": "websocket.accept", "subprotocol": messages.VIEWER_SUBPROTOCOL})
+                await self._serve(scope, receive, send)
+        except OSError:
+            pass  # it went away: ASGI's sign for that
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        asked = _question(scope)
+        if asked is None:
+            await _close(send, CloseCode.MALFORMED, "ask with from=<offset>&follow=<0|1>")
+            return
+        path = _PATH.fullmatch(scope["path"])
+        session_id = session_id_of(path[1]) if path else None
+        if session_id is None:
+            await _close(send, CloseCode.NOT_FOUND, "there is no such session")
+            return
+        offset, follow = asked
+        subscription = self._fanout.subscribe(session_id)
+        showing = asyncio.create_task(
+            self._show(session_id, offset, follow, subscription, send), name="viewer"
+        )
+        try:
+            event = await receive()
+            if event["type"] != "websocket.disconnect":
+                showing.cancel()
+                await _close(send, CloseCode.MALFORMED, "a viewer sends nothing")
+        finally:
+            showing.cancel()
+            self._fanout.unsubscribe(session_id, subscription)
+            await asyncio.gather(showing, return_exceptions=True)
+
+    async def _show(
+        self, session_id: bytes, offset: int, follow: bool, subscription: Subscription, send: Send
+    ) -> None:
+        """Send everything from ``offset`` on, then the summary, then close."""
+        try:
+            session = self._store.load(session_id)
+            if session is None:
+                await _close(send, CloseCode.NOT_FOUND, "there is no such session")
+                return
+            while True:
+                live = subscription.take(offset)
+                if live is not None:
+                    await _send(send, messages.batch(live.first_offset, live.records))
+                    offset = live.end_offset
+                    continue
+                async with self._history:
+                    stored = self._store.read(session.number, offset, READ_BYTES)
+                    if stored is None:
+                        # Read before anything else can be committed: nothing lies in between.
+                        session = self._store.load(session_id) or session
+                    else:
+                        await asyncio.sleep(0)
+                if stored is not None:
+                    first_offset, offset, records = stored
+                    await _send(send, messages.batch(first_offset, records))
+                    continue
+                now_us = time.time_ns() // 1000
+                if not follow or session.state(now_us) != "running":
+                    await _send(send, messages.summary(session.summary(now_us)))
+                    await _close(send, CloseCode.DONE, "")
+                    return
+                await subscription.wait(LOOK_EVERY_S)
+        except StoreError as error:
+            log.error("%s", error)
+            await _close(send, CloseCode.STORE, "the store can't be read at the moment")
+        except (OSError, RuntimeError):
+            pass  # it went away, or the server closed first: receive tells
+        except Exception as error:
+            log.error("a viewer's connection failed: %s", where(error))
+            await _close(send, CloseCode.INTERNAL, "the backend failed unexpectedly")
+
+
+def _question(scope: Scope) -> tuple[int, bool] | None:
+    """``from`` and ``follow`` of the query, 0 where they are missing; None for nonsense."""
+    query = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    offset, follow = query.get("from", ["0"])[-1], query.get("follow", ["0"])[-1]
+    if not (offset.isascii() and offset.isdigit() and len(offset) <= 19):
+        return None
+    if int(offset) > messages.MAX_OFFSET or follow not in ("0", "1"):
+        return None
+    return int(offset), follow == "1"
+
+
+async def _send(send: Send, message: bytes) -> None:
+    await send({"type": "websocket.send", "bytes": message})
+
+
+async def _close(send: Send, code: CloseCode, reason: str) -> None:
+    try:
+        await send({"type": "websocket.close", "code": int(code), "reason": reason})
+    except (OSError, RuntimeError):
+        pass  # it went away, or the server closed first
