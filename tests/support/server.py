@@ -41,12 +41,13 @@ class Server:
 
     def start(self, *, preamble: str = "") -> None:
         """Start it, on the same port as before; ``preamble`` is Python that runs in it first."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", preamble + _SERVE, "127.0.0.1", str(self._port), self.data_dir],
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.DEVNULL,
-            stderr=open(self.log_path, "ab"),
-        )
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", preamble + _SERVE, "127.0.0.1", str(self._port), self.data_dir],
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         deadline = time.monotonic() + START_WITHIN_S
         while True:
             state = statefile.read(self.data_dir)

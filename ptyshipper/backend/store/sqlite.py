@@ -36,6 +36,17 @@ SMALL_CHUNK_BYTES = 16_384
 _WORTH_MERGING = 8
 _BUSY_MS = 250
 
+_SETTINGS = (
+    # Bulk is written a system call a page: 330 MB/s a core with 8 KiB, 190 with 4 KiB. A small
+    # commit takes the same time with both.
+    "page_size = 8192",
+    "journal_mode = WAL",
+    "synchronous = FULL",
+    "wal_autocheckpoint = 2000",  # pages: 16 MiB
+    # In KiB: the largest commit fits, so that nothing spills before it is complete.
+    "cache_size = -16384",
+)
+
 _COLUMNS = (
     "id, deployment_id, type, hostname, command, tty, started_at_us, number, cols, rows, next_offset,"
     " output_bytes, stdout_lines, stderr_lines, tty_lines, gaps, lost_bytes, ended_us, exit_code,"
