@@ -1,0 +1,146 @@
+"""What sessions of this spool that are no more left undelivered.
+
+A container's volume outlives the container: after a kill -9, an out-of-memory kill or an outage
+longer than the wait at exit, the next wrapper delivers. Nothing in the directory is trusted: it is
+the program's to write as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ptyshipper.errors import SpoolError
+from ptyshipper.records import GapCause, Kind
+from ptyshipper.spool.directory import UNFINISHED_PREFIX, SessionFolder
+from ptyshipper.spool.ledger import Ledger
+from ptyshipper.spool.reader import SpoolReader
+from ptyshipper.spool.segment import FileSegment, Mark, load
+
+MAX_AGE_S = 7 * 24 * 3600.0
+"""What no backend took for so long is deleted."""
+
+_MAX_SEGMENTS = 65_536
+_SESSION_NAME = re.compile(r"[0-9a-f]{32}")
+
+
+class Leftover:
+    """A dead session, locked for us: deliver what ``ledger`` holds, then ``delete``, else ``close``.
+
+    ``has_exited``: its last record is the program's exit; else its wrapper died before that.
+    """
+
+    def __init__(
+        self,
+        folder: SessionFolder,
+        session_id: bytes,
+        description: dict[str, Any],
+        segments: list[FileSegment],
+    ) -> None:
+        self.session_id = session_id
+        self.description = description
+        self.ledger = Ledger()
+        self.has_exited = False
+        self._folder = folder
+        for segment in segments:
+            self.ledger.add(segment)
+        if segments:
+            newest = segments[-1]
+            self.ledger.head = Mark(newest.end_offset, 0, 0)
+            reader = SpoolReader(self.ledger)
+            self.ledger.head, last_kind = reader.survey(newest)
+            reader.close()
+            newest.end_offset = self.ledger.head.offset
+            self.has_exited = last_kind == Kind.EXITED
+
+    def delete(self) -> None:
+        """It was delivered."""
+        self.ledger.close()
+        self._folder.delete()
+
+    def close(self) -> None:
+        """It stays for another start."""
+        self.ledger.close()
+        self._folder.close()
+
+
+def claim_all(directory: Path) -> Iterator[Leftover]:
+    """Each dead session of the spool, oldest first, locked one at a time.
+
+    The caller ends one, by ``delete`` or ``close``, before it asks for the next. What another
+    successor is delivering, and what is no session, is passed over.
+    """
+    for _, path in sorted(_candidates(directory)):
+        if not _SESSION_NAME.fullmatch(os.path.basename(path)):
+            continue
+        try:
+            folder = SessionFolder.claim(path)
+        except OSError:
+            continue
+        if folder is None:
+            continue
+        session_id = bytes.fromhex(os.path.basename(path))
+        try:
+            yield Leftover(
+                folder, session_id, folder.description(), _load_segments(folder, session_id)
+            )
+        except (SpoolError, OSError):
+            folder.close()
+
+
+def prune(directory: Path, max_bytes: int, now_s: float) -> None:
+    """Bound what the dead leave behind: delete the oldest until they hold at most ``max_bytes``.
+
+    ``now_s`` is Unix time: what is older than ``MAX_AGE_S`` goes as well. The living are not counted.
+    """
+    held_bytes = 0
+    for modified_s, path in sorted(_candidates(directory), reverse=True):
+        try:
+            folder = SessionFolder.claim(path)
+        except OSError:
+            continue
+        if folder is None:
+            continue
+        held_bytes += folder.size_bytes()
+        if held_bytes > max_bytes or now_s - modified_s > MAX_AGE_S:
+            folder.delete()
+        else:
+            folder.close()
+
+
+def _candidates(directory: Path) -> list[tuple[float, str]]:
+    """Folders that are named as a session's, whole or unfinished, with when they last changed."""
+    found = []
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                name = entry.name.removeprefix(UNFINISHED_PREFIX)
+                if _SESSION_NAME.fullmatch(name) and entry.is_dir(follow_symlinks=False):
+                    found.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
+    except OSError:
+        pass  # no directory, or one that can't be read: nothing to deliver from it
+    return found
+
+
+def _load_segments(folder: SessionFolder, session_id: bytes) -> list[FileSegment]:
+    """The segments of a folder, oldest first, without those that are damaged or overlap."""
+    segments: list[FileSegment] = []
+    damaged = False
+    for path in folder.segment_paths()[:_MAX_SEGMENTS]:
+        try:
+            segment = load(path, session_id)
+        except (SpoolError, OSError):
+            damaged = True
+            continue
+        if segments:
+            # A disk that failed in mid-record and would not be truncated leaves a torn tail here.
+            previous = segments[-1]
+            previous.end_offset = min(previous.end_offset, segment.start.offset)
+        if damaged:
+            segment.cause = GapCause.CORRUPT
+            damaged = False
+        segments.append(segment)
+    return segments

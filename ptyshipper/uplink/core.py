@@ -1,0 +1,451 @@
+"""What to send, when, and what to do after a failure: events and the time in, commands out.
+
+No I/O and no clock: ``courier`` carries the commands out and tells what happened. One ``Core``
+delivers one session, over as many connections as it takes.
+
+=============  ===================================================================
+state          leaves it on
+=============  ===================================================================
+WAITING        its timer -> CONNECTING
+CONNECTING     Connected -> GREETING; Closed, timer (10 s) -> WAITING
+GREETING       WelcomeReceived -> STREAMING; Closed, timer (10 s) -> WAITING
+STREAMING      Closed, timer (15 s of silence) -> WAITING
+ENDED          nothing
+=============  ===================================================================
+
+From every state but ENDED: an outcome that is final, everything delivered where that is the end,
+or the deadline after a FinishRequested -> ENDED.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import NamedTuple, assert_never
+
+from ptyshipper.uplink.backoff import AttemptLimit, Backoff
+from ptyshipper.uplink.outcomes import Action, Outcome, Trouble, of_trouble
+from ptyshipper.wire.messages import MAX_BATCH_BYTES, ByeReason
+
+CONNECT_TIMEOUT_S = 10.0
+WELCOME_TIMEOUT_S = 10.0
+SILENCE_TIMEOUT_S = 15.0
+HEARTBEAT_S = 20.0
+
+SPACING_S = 0.004
+"""Under a lasting load of small batches, at most one in so long: each costs both ends the same,
+however small it is. ``BURST`` of them may go at once, so a quiet stream is never held back."""
+BURST = 16
+
+NEVER = 2**63
+FOREVER_S = float("inf")
+
+
+class State(Enum):
+    WAITING = "waiting"
+    CONNECTING = "connecting"
+    GREETING = "greeting"
+    STREAMING = "streaming"
+    ENDED = "ended"
+
+
+# Events: what happened.
+
+
+class Connected(NamedTuple):
+    """The WebSocket is open, and the subprotocol ours."""
+
+
+class WelcomeReceived(NamedTuple):
+    offset: int
+    window_bytes: int
+
+
+class AckReceived(NamedTuple):
+    offset: int
+
+
+class DataCommitted(NamedTuple):
+    """The spool can be read up to ``offset``."""
+
+    offset: int
+
+
+class BatchSent(NamedTuple):
+    """The batch of the last SendBatch went to the network, whole; the next begins at the offset."""
+
+    next_offset: int
+    size_bytes: int
+
+
+class Closed(NamedTuple):
+    """The attempt failed, or the connection ended."""
+
+    outcome: Outcome
+
+
+class Ticked(NamedTuple):
+    """``timer_s`` was reached; harmless at any other time."""
+
+
+class FinishRequested(NamedTuple):
+    """The program ended and its exit record is committed: deliver by ``deadline_s``, then end."""
+
+    deadline_s: float
+
+
+Event = (
+    Connected
+    | WelcomeReceived
+    | AckReceived
+    | DataCommitted
+    | BatchSent
+    | Closed
+    | Ticked
+    | FinishRequested
+)
+
+
+# Commands: what to do.
+
+
+class Connect(NamedTuple):
+    """Answer with Connected or Closed."""
+
+
+class Disconnect(NamedTuple):
+    """Drop the connection or the attempt; no Closed is expected."""
+
+
+class SendHello(NamedTuple):
+    pass
+
+
+class SendBatch(NamedTuple):
+    """Read and send one batch from ``offset`` on; answer with BatchSent."""
+
+    offset: int
+
+
+class SendHeartbeat(NamedTuple):
+    offset: int
+
+
+class SendBye(NamedTuple):
+    reason: ByeReason
+
+
+class Release(NamedTuple):
+    """Everything before ``offset`` is safe with the backend."""
+
+    offset: int
+
+
+class Warn(NamedTuple):
+    text: str
+
+
+class Finish(NamedTuple):
+    """The last command: ``delivered`` if everything was acknowledged."""
+
+    delivered: bool
+
+
+Command = (
+    Connect | Disconnect | SendHello | SendBatch | SendHeartbeat | SendBye | Release | Warn | Finish
+)
+
+
+class Plan(NamedTuple):
+    """What is delivered, and how.
+
+    ``live``: more records may come until FinishRequested; else all there is was committed before the
+    start. ``bye``: how to say goodbye when everything was acknowledged. ``window_bytes``: the spool's
+    bound on what is unacknowledged. ``max_failures``: end after so many in a row without an ack.
+    ``name`` is what warnings call the backend; None for no warnings at all.
+    """
+
+    live: bool
+    bye: ByeReason
+    window_bytes: int
+    max_failures: int | None
+    name: str | None
+
+
+class Core:
+    """The state machine. After each ``handle``:
+
+    - carry out the commands in order; each that asks for an answer gets it as the next event;
+    - call ``handle(Ticked(), now)`` when ``timer_s`` is reached;
+    - call ``handle(DataCommitted(...), now)`` when the spool's head is at ``wake_at_offset`` or beyond.
+    """
+
+    def __init__(self, plan: Plan, backoff: Backoff, limit: AttemptLimit, now_s: float) -> None:
+        self.state = State.WAITING
+        self.wake_at_offset = NEVER
+        self._plan = plan
+        self._backoff = backoff
+        self._limit = limit
+        self._committed = 0
+        self._acked = 0
+        self._ever_acked = False
+        self._failures = 0
+        self._warned: set[str] = set()
+        self._deadline_s = FOREVER_S
+        self._ending = not plan.live
+        self._last_action = Action.RETRY
+        # WAITING, CONNECTING and GREETING end at this time, if nothing else ends them.
+        self._state_until_s = now_s
+        self._begin_stream(0, 0, now_s)
+
+    def _begin_stream(self, offset: int, window_bytes: int, now_s: float) -> None:
+        self._sent = offset
+        self._window_bytes = min(window_bytes, self._plan.window_bytes)
+        self._in_flight: deque[tuple[int, int]] = deque()  # end offset, size
+        self._in_flight_bytes = 0
+        self._batch_is_out = False  # a SendBatch waits for its BatchSent
+        self._sent_s = self._heard_s = now_s
+        self._unanswered_since_s = FOREVER_S
+        self._tokens = float(BURST)
+        self._tokens_s = now_s
+        self._spaced_until_s = FOREVER_S
+
+    @property
+    def timer_s(self) -> float:
+        """When to call with Ticked."""
+        if self.state is not State.STREAMING:
+            return min(self._state_until_s, self._deadline_s)
+        heartbeat_s = FOREVER_S if self._batch_is_out else self._sent_s + HEARTBEAT_S
+        return min(heartbeat_s, self._silence_until_s(), self._spaced_until_s, self._deadline_s)
+
+    def handle(self, event: Event, now_s: float) -> list[Command]:
+        """Take an event in; ``now_s`` is monotonic."""
+        if self.state is State.ENDED:
+            return []
+        match event:
+            case AckReceived():
+                return self._on_ack(event.offset, now_s)
+            case DataCommitted():
+                self._committed = event.offset
+                return self._send(now_s)
+            case BatchSent():
+                return self._on_batch_sent(event, now_s)
+            case Ticked():
+                return self._on_tick(now_s)
+            case WelcomeReceived():
+                return self._on_welcome(event, now_s)
+            case Connected():
+                if self.state is not State.CONNECTING:
+                    return []
+                self.state = State.GREETING
+                self._state_until_s = now_s + WELCOME_TIMEOUT_S
+                return [SendHello()]
+            case Closed():
+                return self._on_closed(event.outcome, now_s)
+            case FinishRequested():
+                return self._on_finish_requested(event.deadline_s, now_s)
+            case _:
+                assert_never(event)
+
+    def _on_welcome(self, event: WelcomeReceived, now_s: float) -> list[Command]:
+        if self.state is not State.GREETING:
+            return self._fail(of_trouble(Trouble.BROKEN_PROTOCOL), now_s)
+        if event.offset > self._committed:
+            if self._plan.live:
+                return self._fail(of_trouble(Trouble.AHEAD), now_s)
+            # Its wrapper delivered more than it could leave behind.
+            return self._end_delivered()
+        self.state = State.STREAMING
+        self._acked = event.offset
+        self._begin_stream(event.offset, event.window_bytes, now_s)
+        if self._is_complete():
+            return self._end_delivered()
+        return [Release(event.offset), *self._send(now_s)]
+
+    def _on_ack(self, offset: int, now_s: float) -> list[Command]:
+        if self.state is not State.STREAMING or offset > self._sent:
+            return self._fail(of_trouble(Trouble.BROKEN_PROTOCOL), now_s)
+        self._heard_s = now_s
+        self._ever_acked = True
+        self._failures = 0
+        self._backoff.reset()
+        in_flight = self._in_flight
+        while in_flight and in_flight[0][0] <= offset:
+            self._in_flight_bytes -= in_flight.popleft()[1]
+        if not in_flight and not self._batch_is_out:
+            self._unanswered_since_s = FOREVER_S
+        if offset <= self._acked:
+            return self._send(now_s)
+        self._acked = offset
+        if self._is_complete():
+            return self._end_delivered()
+        return [Release(offset), *self._send(now_s)]
+
+    def _on_batch_sent(self, event: BatchSent, now_s: float) -> list[Command]:
+        if not self._batch_is_out:
+            return []
+        self._batch_is_out = False
+        self._sent = event.next_offset
+        self._in_flight.append((event.next_offset, event.size_bytes))
+        self._in_flight_bytes += event.size_bytes
+        return self._send(now_s)
+
+    def _on_tick(self, now_s: float) -> list[Command]:
+        if now_s >= self._deadline_s:
+            return self._end_late()
+        match self.state:
+            case State.WAITING:
+                self._wait_until(self._state_until_s, now_s)
+                if now_s < self._state_until_s:
+                    return []
+                self.state = State.CONNECTING
+                self._state_until_s = now_s + CONNECT_TIMEOUT_S
+                self._limit.note(now_s)
+                return [Connect()]
+            case State.CONNECTING if now_s >= self._state_until_s:
+                return self._fail(of_trouble(Trouble.TIMED_OUT), now_s)
+            case State.GREETING if now_s >= self._state_until_s:
+                return self._fail(of_trouble(Trouble.NO_WELCOME), now_s)
+            case State.STREAMING:
+                if now_s >= self._silence_until_s():
+                    return self._fail(of_trouble(Trouble.SILENT), now_s)
+                if now_s >= self._sent_s + HEARTBEAT_S and not self._batch_is_out:
+                    self._owe(now_s)
+                    return [SendHeartbeat(self._sent)]
+                return self._send(now_s)
+            case _:
+                return []
+
+    def _on_closed(self, outcome: Outcome, now_s: float) -> list[Command]:
+        if self.state is State.WAITING:
+            return []
+        return self._fail(outcome, now_s)
+
+    def _on_finish_requested(self, deadline_s: float, now_s: float) -> list[Command]:
+        self._deadline_s = deadline_s
+        self._ending = True
+        if self.state is State.STREAMING:
+            return self._end_delivered() if self._is_complete() else self._send(now_s)
+        if self.state is State.WAITING:
+            if self._last_action is not Action.RETRY or not self._plan.live:
+                return self._end(delivered=False)
+            hurried_s = now_s + self._backoff.hurried_pause_s()
+            self._wait_until(min(self._state_until_s, hurried_s), now_s)
+            if self._state_until_s >= deadline_s:
+                return self._end_late()
+        return []
+
+    def _send(self, now_s: float) -> list[Command]:
+        """Send what may be sent now, or note what to wait for."""
+        self._spaced_until_s = FOREVER_S
+        self.wake_at_offset = NEVER
+        if self.state is not State.STREAMING or self._batch_is_out:
+            return []
+        available = self._committed - self._sent
+        if available <= 0:
+            self.wake_at_offset = self._sent + 1
+            return []
+        is_small = available < MAX_BATCH_BYTES
+        if self._in_flight:
+            if self._in_flight_bytes + MAX_BATCH_BYTES > self._window_bytes:
+                return []  # an ACK opens the window again
+            if is_small:
+                self.wake_at_offset = self._sent + MAX_BATCH_BYTES
+                return []
+        if is_small and not self._ending and not self._take_token(now_s):
+            self.wake_at_offset = self._sent + MAX_BATCH_BYTES
+            return []
+        self._batch_is_out = True
+        self._owe(now_s)
+        return [SendBatch(self._sent)]
+
+    def _owe(self, now_s: float) -> None:
+        """Something goes out that the backend must answer."""
+        self._sent_s = now_s
+        self._unanswered_since_s = min(self._unanswered_since_s, now_s)
+
+    def _take_token(self, now_s: float) -> bool:
+        self._tokens = min(BURST, self._tokens + (now_s - self._tokens_s) / SPACING_S)
+        self._tokens_s = now_s
+        if self._tokens < 1:
+            self._spaced_until_s = now_s + (1 - self._tokens) * SPACING_S
+            return False
+        self._tokens -= 1
+        return True
+
+    def _silence_until_s(self) -> float:
+        """When the backend has owed us an answer for too long."""
+        return max(self._heard_s, self._unanswered_since_s) + SILENCE_TIMEOUT_S
+
+    def _is_complete(self) -> bool:
+        return self._ending and self._acked >= self._committed
+
+    def _fail(self, outcome: Outcome, now_s: float) -> list[Command]:
+        """Give the connection or the attempt up, and decide when to try again."""
+        self._failures += 1
+        self._last_action = outcome.action
+        self.wake_at_offset = NEVER
+        warnings = self._warnings_for(outcome)
+        is_final = (
+            outcome.action is Action.GIVE_UP
+            or (self._ending and outcome.action is not Action.RETRY)
+            or (not self._plan.live and self._deadline_s < FOREVER_S)
+            or self._failures == self._plan.max_failures
+        )
+        if is_final:
+            return [Disconnect(), *warnings, *self._end(delivered=False)]
+        self.state = State.WAITING
+        if outcome.action is not Action.RETRY:
+            pause_s = self._backoff.slow_pause_s()
+        elif self._deadline_s < FOREVER_S:
+            pause_s = self._backoff.hurried_pause_s()
+        else:
+            pause_s = self._backoff.pause_s()
+        self._wait_until(now_s + max(pause_s, outcome.retry_after_s), now_s)
+        if self._state_until_s >= self._deadline_s:
+            return [Disconnect(), *warnings, *self._end_late()]
+        return [Disconnect(), *warnings]
+
+    def _wait_until(self, time_s: float, now_s: float) -> None:
+        self._state_until_s = max(time_s, self._limit.earliest_s(now_s))
+
+    def _warnings_for(self, outcome: Outcome) -> list[Command]:
+        """At most one per cause, and none for a connection lost once: proxies reload."""
+        is_routine = self._ever_acked and self._failures == 1 and outcome.action is Action.RETRY
+        if self._plan.name is None or is_routine or outcome.cause in self._warned:
+            return []
+        self._warned.add(outcome.cause)
+        match outcome.action:
+            case Action.RETRY:
+                text = f"can't ship to {self._plan.name}: {outcome.reason}; retrying"
+            case Action.SLOW | Action.FALLBACK:
+                text = (
+                    f"can't ship to {self._plan.name}: {outcome.reason}; will try again in minutes"
+                )
+            case Action.GIVE_UP:
+                text = f"stopped shipping to {self._plan.name}: {outcome.reason}"
+            case _:
+                assert_never(outcome.action)
+        return [Warn(f"{text}; the program is not affected")]
+
+    def _end(self, delivered: bool) -> list[Command]:
+        self.state = State.ENDED
+        self.wake_at_offset = NEVER
+        self._state_until_s = self._deadline_s = FOREVER_S
+        return [Finish(delivered)]
+
+    def _end_delivered(self) -> list[Command]:
+        return [Release(self._acked), SendBye(self._plan.bye), *self._end(delivered=True)]
+
+    def _end_late(self) -> list[Command]:
+        commands: list[Command] = []
+        if self.state is State.STREAMING and not self._batch_is_out:
+            commands.append(SendBye(ByeReason.LEAVING))
+        if self._plan.name is not None and not self._warned:
+            missing_bytes = self._committed - self._acked
+            commands.append(
+                Warn(
+                    f"{self._plan.name} did not acknowledge the last {missing_bytes} bytes in time"
+                )
+            )
+        return commands + self._end(delivered=False)

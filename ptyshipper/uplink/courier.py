@@ -1,0 +1,289 @@
+"""Delivers one session: the shell around ``core``, with the spool's reader and a connection.
+
+One thread runs it, and sleeps in one epoll: on the socket, on the spool's eventfd, on a control
+eventfd. The eventfds are edge-triggered, so that nothing has to be read from them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+
+from ptyshipper.config import UplinkSettings
+from ptyshipper.errors import ProtocolError
+from ptyshipper.spool.ledger import NEVER, Ledger
+from ptyshipper.spool.reader import SpoolReader
+from ptyshipper.uplink import core
+from ptyshipper.uplink.backoff import AttemptLimit, Backoff
+from ptyshipper.uplink.connection import Connection, ConnectionFailed
+from ptyshipper.uplink.endpoint import Endpoint
+from ptyshipper.uplink.outcomes import Trouble, of_trouble
+from ptyshipper.wire import messages
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Consignment(NamedTuple):
+    """The session to deliver. ``data_fd`` is readable when its head moved; -1 if that can't be."""
+
+    session_id: bytes
+    description: dict[str, Any]
+    ledger: Ledger
+    data_fd: int
+    plan: core.Plan
+
+
+class _AttemptOver(Exception):
+    """The core gave the attempt up while it was waiting for the network."""
+
+
+class Courier:
+    """``run`` in a thread; ``finish`` from any other; the rest can be read by all.
+
+    ``on_first_ack`` is called in the courier's thread once the backend proved good.
+
+    Raises:
+        ValueError: the session's description is too long to be sent.
+    """
+
+    def __init__(
+        self,
+        consignment: Consignment,
+        endpoint: Endpoint,
+        settings: UplinkSettings,
+        limit: AttemptLimit,
+        warn: Callable[[str], None],
+        on_first_ack: Callable[[], None],
+    ) -> None:
+        self.delivered = False
+        self._hello = messages.hello(consignment.session_id, consignment.description)
+        self._ledger = consignment.ledger
+        self._reader = SpoolReader(consignment.ledger)
+        self._data_fd = consignment.data_fd
+        self._endpoint = endpoint
+        self._settings = settings
+        self._warn = warn
+        self._on_first_ack = on_first_ack
+        self._has_acked = False
+        self._core = core.Core(consignment.plan, Backoff(random.random), limit, time.monotonic())
+        self._events: deque[core.Event] = deque()
+        self._is_handling = False
+        self._is_finished = False
+        self._connect_wanted = False
+        self._connection: Connection | None = None
+        self._waits_to_write = False
+        self._batch_sent: core.BatchSent | None = None  # while its last bytes are not flushed
+        self._tls: ssl.SSLContext | None = None
+        self._finish_deadline_s: float | None = None  # set by another thread, once
+        self._epoll = select.epoll()
+        self._control_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        for fd in (self._control_fd, self._data_fd):
+            if fd >= 0:
+                self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+
+    @property
+    def is_connected(self) -> bool:
+        return self._core.state is core.State.STREAMING
+
+    def finish(self, deadline_s: float) -> None:
+        """The last record is committed: deliver until the monotonic ``deadline_s``, then end."""
+        self._finish_deadline_s = deadline_s
+        try:
+            os.eventfd_write(self._control_fd, 1)
+        except OSError:
+            pass  # it has ended by itself meanwhile
+
+    def run(self) -> None:
+        """Deliver until everything was acknowledged, or there is no use in going on."""
+        try:
+            self._handle(core.DataCommitted(self._ledger.head.offset))
+            self._handle(core.Ticked())
+            while not self._is_finished:
+                if self._connect_wanted:
+                    self._connect_wanted = False
+                    self._connect()
+                else:
+                    self._turn()
+        finally:
+            self._disconnect()
+            self._ledger.wake_at_offset = NEVER
+            self._reader.close()
+            self._epoll.close()
+            fd, self._control_fd = self._control_fd, -1
+            os.close(fd)
+
+    def _turn(self) -> None:
+        """Wait for one thing to happen, and handle it."""
+        # First say from where on to be woken, then look: the writer does it the other way round.
+        self._ledger.wake_at_offset = self._core.wake_at_offset
+        head_offset = self._ledger.head.offset
+        if head_offset >= self._core.wake_at_offset:
+            self._handle(core.DataCommitted(head_offset))
+            return
+        ready = self._poll(self._core.timer_s)
+        self._ledger.wake_at_offset = NEVER
+        for fd, _ in ready:
+            if fd == self._control_fd:
+                self._on_control()
+            elif fd == self._data_fd:
+                self._handle(core.DataCommitted(self._ledger.head.offset))
+            elif self._connection is not None and fd == self._connection.fileno():
+                self._on_network(self._connection)
+        if not ready or time.monotonic() >= self._core.timer_s:
+            self._handle(core.Ticked())
+
+    def _poll(self, until_s: float) -> list[tuple[int, int]]:
+        if until_s == core.FOREVER_S:
+            return self._epoll.poll()
+        return self._epoll.poll(max(0.0, until_s - time.monotonic()))
+
+    def _on_control(self) -> None:
+        if self._finish_deadline_s is not None:
+            self._handle(core.DataCommitted(self._ledger.head.offset))
+            self._handle(core.FinishRequested(self._finish_deadline_s))
+
+    def _on_network(self, connection: Connection) -> None:
+        if not connection.is_flushed:
+            connection.flush()
+            self._after_send(connection)
+        for message in connection.receive():
+            self._on_message(message)
+        if connection.ended is not None and connection is self._connection:
+            self._handle(core.Closed(connection.ended))
+
+    def _on_message(self, message: bytes) -> None:
+        try:
+            answer = messages.read_backend_message(message)
+        except ProtocolError:
+            self._handle(core.Closed(of_trouble(Trouble.BROKEN_PROTOCOL)))
+            return
+        match answer:
+            case messages.Ack():
+                self._handle(core.AckReceived(answer.offset))
+                if not self._has_acked:
+                    self._has_acked = True
+                    self._on_first_ack()
+            case messages.Welcome():
+                self._handle(core.DataCommitted(self._ledger.head.offset))
+                self._handle(core.WelcomeReceived(answer.offset, answer.window_bytes))
+            case _:
+                assert_never(answer)
+
+    def _handle(self, event: core.Event) -> None:
+        """Give the event to the core, and carry out what it answers, until there is nothing more."""
+        self._events.append(event)
+        if self._is_handling:
+            return
+        self._is_handling = True
+        while self._events:
+            for command in self._core.handle(self._events.popleft(), time.monotonic()):
+                self._carry_out(command)
+        self._is_handling = False
+
+    def _carry_out(self, command: core.Command) -> None:
+        match command:
+            case core.SendBatch():
+                self._send_batch(command.offset)
+            case core.Release():
+                self._reader.release(command.offset, time.monotonic())
+            case core.SendHeartbeat():
+                self._send(messages.batch(command.offset, b""))
+            case core.SendHello():
+                self._send(self._hello)
+            case core.SendBye():
+                self._send(messages.bye(command.reason))
+            case core.Connect():
+                self._connect_wanted = True
+            case core.Disconnect():
+                self._disconnect()
+            case core.Warn():
+                self._warn(command.text)
+            case core.Finish():
+                self.delivered = command.delivered
+                self._is_finished = True
+            case _:
+                assert_never(command)
+
+    def _send_batch(self, offset: int) -> None:
+        records, next_offset = self._reader.read(offset)
+        self._batch_sent = core.BatchSent(next_offset, len(records))
+        self._send(messages.batch(offset, records))
+
+    def _send(self, message: bytes) -> None:
+        if self._connection is not None:
+            self._connection.send(message)
+            self._after_send(self._connection)
+
+    def _after_send(self, connection: Connection) -> None:
+        if connection.is_flushed and self._batch_sent is not None:
+            event, self._batch_sent = self._batch_sent, None
+            self._handle(event)
+        if connection.is_flushed == self._waits_to_write:
+            self._waits_to_write = not connection.is_flushed
+            writing = select.EPOLLOUT if self._waits_to_write else 0
+            self._epoll.modify(connection.fileno(), select.EPOLLIN | writing)
+
+    def _connect(self) -> None:
+        connection = Connection(self._endpoint, self._settings.token)
+        try:
+            if self._endpoint.secure and self._tls is None:
+                self._tls = self._make_tls()
+            connection.open(self._tls, self._wait)
+        except ConnectionFailed as failure:
+            connection.close()
+            self._handle(core.Closed(failure.outcome))
+        except _AttemptOver:
+            connection.close()
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            self._connection = connection
+            self._epoll.register(connection.fileno(), select.EPOLLIN)
+            self._handle(core.Connected())
+            # What came together with the answer to the upgrade does not make the socket readable.
+            self._on_network(connection)
+
+    def _make_tls(self) -> ssl.SSLContext:
+        from ptyshipper.uplink.tls import make_context
+
+        try:
+            return make_context(self._settings.ca_file)
+        except OSError as error:
+            detail = f"{self._settings.ca_file}: {error.strerror or 'no certificate in it'}"
+            raise ConnectionFailed(of_trouble(Trouble.CA_FILE, detail)) from None
+
+    def _wait(self, fd: int, for_writing: bool, share: float) -> None:
+        """See ``connection.Wait``; the core's timer and a finish are served meanwhile."""
+        until_s = time.monotonic() + share * core.CONNECT_TIMEOUT_S
+        self._epoll.register(fd, select.EPOLLOUT if for_writing else select.EPOLLIN)
+        try:
+            while True:
+                for ready_fd, _ in self._poll(min(until_s, self._core.timer_s)):
+                    if ready_fd == fd:
+                        return
+                    if ready_fd == self._control_fd:
+                        self._on_control()
+                now_s = time.monotonic()
+                if now_s >= self._core.timer_s:
+                    self._handle(core.Ticked())
+                if self._core.state is not core.State.CONNECTING:
+                    raise _AttemptOver
+                if now_s >= until_s:
+                    raise TimeoutError
+        finally:
+            self._epoll.unregister(fd)
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        self._batch_sent = None
+        self._waits_to_write = False
+        if connection is not None:
+            self._epoll.unregister(connection.fileno())
+            connection.close()

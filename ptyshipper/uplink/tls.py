@@ -1,0 +1,80 @@
+"""TLS over a non-blocking socket, in the terms of a plain one.
+
+Imported only where the endpoint asks for it: ``ssl`` takes 6 MB.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from ptyshipper.uplink.outcomes import Outcome, Trouble, of_trouble
+
+
+def make_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Verifies against the system's certificates, and those of ``ca_file`` beside them.
+
+    Raises:
+        OSError: ``ca_file`` can't be read, or holds no certificate (``ssl.SSLError``).
+    """
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    if ca_file is not None:
+        context.load_verify_locations(cafile=ca_file)
+    return context
+
+
+def outcome_of(error: OSError) -> Outcome | None:
+    """What an error of TLS means; None for one of the socket below."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return of_trouble(Trouble.CERTIFICATE, error.verify_message)
+    if isinstance(error, ssl.SSLEOFError):
+        return of_trouble(Trouble.LOST)
+    if isinstance(error, ssl.SSLError):
+        return of_trouble(Trouble.TLS, (error.reason or "failed").replace("_", " ").lower())
+    return None
+
+
+class TlsSocket:
+    """``recv`` and ``send`` raise BlockingIOError where there is nothing to do yet."""
+
+    def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        self._socket = context.wrap_socket(
+            plain, server_hostname=host, do_handshake_on_connect=False
+        )
+
+    def handshake(self, wait: Callable[[bool], None]) -> None:
+        """Shake hands; ``wait(for_writing)`` returns when the socket is ready.
+
+        Raises:
+            OSError: it failed; see ``outcome_of``.
+        """
+        while True:
+            try:
+                self._socket.do_handshake()
+            except ssl.SSLWantReadError:
+                wait(False)
+            except ssl.SSLWantWriteError:
+                wait(True)
+            else:
+                return
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def recv(self, size: int) -> bytes:
+        try:
+            return self._socket.recv(size)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def send(self, data: memoryview) -> int:
+        try:
+            return self._socket.send(data)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise BlockingIOError from None
+
+    def close(self) -> None:
+        self._socket.close()

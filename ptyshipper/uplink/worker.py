@@ -1,0 +1,212 @@
+"""The wrapper's threads for shipping. What the network needs is imported in them, not before.
+
+The program runs already and must not notice: whatever goes wrong here ends in one warning.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ptyshipper.config import SpoolSettings, UplinkSettings
+from ptyshipper.spool.writer import Spool
+
+if TYPE_CHECKING:
+    from ptyshipper.uplink.backoff import AttemptLimit
+    from ptyshipper.uplink.courier import Courier
+    from ptyshipper.uplink.endpoint import Endpoint
+
+_MAX_LEFTOVER_FAILURES = 5
+"""After so many in a row a leftover makes way for the next: it may be the one that can't be taken."""
+
+
+class Uplink:
+    """Ships ``spool``, then what earlier sessions left in the same directory.
+
+    ``start`` and ``finish`` are the main thread's. ``done_fd`` becomes readable when there is nothing
+    more to wait for: everything was delivered, or given up, or the deadline has passed. Then
+    ``delivered`` says whether all of this session was acknowledged.
+    """
+
+    def __init__(
+        self,
+        settings: UplinkSettings,
+        spool: Spool,
+        spool_settings: SpoolSettings,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.done_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._settings = settings
+        self._spool = spool
+        self._spool_settings = spool_settings
+        self._warn = warn
+        self._lock = _thread.allocate_lock()
+        self._open_jobs = 1  # threads that deliver, under the lock
+        self._couriers: list[Courier] = []  # those that run, under the lock
+        self._deadline_s: float | None = None  # under the lock
+        self._own: Courier | None = None
+        self._is_over = _thread.allocate_lock()
+        self._is_over.acquire()
+
+    @property
+    def delivered(self) -> bool:
+        """Every record of this session was acknowledged; final once ``done_fd`` is readable."""
+        return self._own is not None and self._own.delivered
+
+    @property
+    def connected(self) -> bool:
+        return self._own is not None and self._own.is_connected
+
+    def start(self) -> None:
+        """Begin to ship, in a thread; returns at once."""
+        try:
+            _thread.start_new_thread(self._guard, (self._ship_own,))
+        except RuntimeError:
+            self._warn(
+                "no thread can be started, so nothing is shipped; the program is not affected"
+            )
+            self._end_own()
+
+    def finish(self) -> None:
+        """The exit record was flushed: deliver what is left, for at most ``flush_timeout_s``."""
+        with self._lock:
+            self._deadline_s = time.monotonic() + self._settings.flush_timeout_s
+            for courier in self._couriers:
+                courier.finish(self._deadline_s)
+        try:
+            # Of its own, since a thread that resolves a name can't be told that time is up.
+            _thread.start_new_thread(self._keep_time, ())
+        except RuntimeError:
+            self._set_done()
+
+    def _guard(self, job: Callable[..., None], *args: object) -> None:
+        """The last resort of a thread."""
+        try:
+            job(*args)
+        except BaseException as error:
+            where = error.__traceback__
+            while where is not None and where.tb_next is not None:
+                where = where.tb_next
+            line = f"{where.tb_frame.f_code.co_filename}:{where.tb_lineno}" if where else "?"
+            # Not the error's own text, which may quote anything.
+            self._warn(
+                f"shipping stopped: unexpected {type(error).__name__} at {line}; "
+                "the program is not affected"
+            )
+        finally:
+            if job == self._ship_own:
+                self._end_own()
+            else:
+                self._end_job()
+
+    def _ship_own(self) -> None:
+        from ptyshipper.errors import UsageError
+        from ptyshipper.spool import leftovers
+        from ptyshipper.uplink.backoff import AttemptLimit
+        from ptyshipper.uplink.core import Plan
+        from ptyshipper.uplink.courier import Consignment, Courier
+        from ptyshipper.uplink.endpoint import parse_endpoint
+        from ptyshipper.wire.messages import ByeReason
+
+        try:
+            endpoint = parse_endpoint(self._settings.endpoint)
+        except UsageError as error:
+            self._warn(f"{error}; nothing is shipped")
+            return
+        directory = self._spool_settings.directory
+        if directory is not None:
+            leftovers.prune(directory, self._spool_settings.max_bytes, time.time())
+        limit = AttemptLimit()
+        spool = self._spool
+        plan = Plan(True, ByeReason.ENDED, spool.window_bytes, None, endpoint.name)
+        self._own = Courier(
+            Consignment(spool.session_id, spool.description, spool.ledger, spool.data_fd, plan),
+            endpoint,
+            self._settings,
+            limit,
+            self._warn,
+            lambda: self._start_leftovers(endpoint, limit),
+        )
+        self._run(self._own)
+
+    def _start_leftovers(self, endpoint: Endpoint, limit: AttemptLimit) -> None:
+        """The backend takes what we send: now the sessions before this one."""
+        if self._spool_settings.directory is None:
+            return
+        with self._lock:
+            self._open_jobs += 1
+        try:
+            _thread.start_new_thread(self._guard, (self._ship_leftovers, endpoint, limit))
+        except RuntimeError:
+            self._end_job()  # they wait for the next start
+
+    def _ship_leftovers(self, endpoint: Endpoint, limit: AttemptLimit) -> None:
+        from ptyshipper.spool.leftovers import claim_all
+        from ptyshipper.spool.writer import MAX_SUBSTITUTE_BYTES
+        from ptyshipper.uplink.core import Plan
+        from ptyshipper.uplink.courier import Consignment, Courier
+        from ptyshipper.wire.messages import ByeReason
+
+        assert self._spool_settings.directory is not None
+        for leftover in claim_all(self._spool_settings.directory):
+            bye = ByeReason.ENDED if leftover.has_exited else ByeReason.CUT
+            plan = Plan(False, bye, MAX_SUBSTITUTE_BYTES // 4, _MAX_LEFTOVER_FAILURES, None)
+            consignment = Consignment(
+                leftover.session_id, leftover.description, leftover.ledger, -1, plan
+            )
+            delivered = False
+            try:
+                courier = Courier(
+                    consignment, endpoint, self._settings, limit, self._warn, _nothing
+                )
+                self._run(courier)
+                delivered = courier.delivered
+            except ValueError:
+                pass  # its description is too long: it can't be sent, and is pruned with time
+            finally:
+                if delivered:
+                    leftover.delete()
+                else:
+                    leftover.close()
+            with self._lock:
+                if self._deadline_s is not None and not delivered:
+                    return
+
+    def _run(self, courier: Courier) -> None:
+        with self._lock:
+            self._couriers.append(courier)
+            if self._deadline_s is not None:
+                courier.finish(self._deadline_s)
+        try:
+            courier.run()
+        finally:
+            with self._lock:
+                self._couriers.remove(courier)
+
+    def _end_own(self) -> None:
+        if not self.delivered:
+            self._spool.abandon()
+        self._end_job()
+
+    def _end_job(self) -> None:
+        with self._lock:
+            self._open_jobs -= 1
+            is_last = self._open_jobs == 0
+        if is_last:
+            self._set_done()
+
+    def _keep_time(self) -> None:
+        self._is_over.acquire(True, self._settings.flush_timeout_s)
+        os.eventfd_write(self.done_fd, 1)
+
+    def _set_done(self) -> None:
+        os.eventfd_write(self.done_fd, 1)
+        if self._is_over.locked():
+            self._is_over.release()
+
+
+def _nothing() -> None:
+    pass
