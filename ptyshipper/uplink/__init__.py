@@ -2,5 +2,5 @@
 
 ``core`` decides, from events and the time to commands; ``outcomes`` is the table of what each
 failure means, ``backoff`` says when to try again. ``courier`` is the shell around them: the spool's
-reader on one side, a ``connection`` to the ``endpoint`` on the other. ``worker`` owns the threads.
+reader on one side, a ``connection`` to the ``endpoint`` on the other. ``uplink`` owns the threads.
 """

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ptyshipper.config import SpoolSettings, UplinkSettings
-from ptyshipper.spool.writer import Spool
+from ptyshipper.spool.spool import Spool
 
 if TYPE_CHECKING:
     from ptyshipper.uplink.backoff import AttemptLimit
@@ -145,7 +145,7 @@ class Uplink:
 
     def _ship_leftovers(self, endpoint: Endpoint, limit: AttemptLimit) -> None:
         from ptyshipper.spool.leftovers import claim_all
-        from ptyshipper.spool.writer import MAX_SUBSTITUTE_BYTES
+        from ptyshipper.spool.spool import MAX_SUBSTITUTE_BYTES
         from ptyshipper.uplink.core import Plan
         from ptyshipper.uplink.courier import Consignment, Courier
         from ptyshipper.wire.messages import ByeReason
