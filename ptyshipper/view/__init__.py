@@ -1,0 +1,11 @@
+"""Reading back: the commands that list, show, follow and export sessions.
+
+::
+
+    client ─> lines ─> text ─┬─> logs      sessions
+              cast  ─────────┤─> export
+              screen ────────┴─> watch
+
+``client`` is the only one that talks to a backend; ``lines``, ``text``, ``cast`` and ``screen`` are
+pure. What a program printed may be hostile: nothing of it reaches a terminal unfiltered.
+"""

@@ -1,0 +1,138 @@
+"""``ptyshipper logs``: what a session printed, as lines, as JSON, or as its exact bytes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, Kind, Record, read_started
+from ptyshipper.view import text
+from ptyshipper.view.client import Backend
+from ptyshipper.view.lines import Line, LineAssembler, Lost, lost
+from ptyshipper.view.output import ends_quietly, is_person, wants_colours
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@ends_quietly
+def logs(
+    data_dir: Path,
+    session: str,
+    *,
+    follow: bool = False,
+    timestamps: bool = False,
+    stream: str | None = None,
+    raw: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Write a session's output to stdout.
+
+    Args:
+        session: an id, its first digits (4 at least), or ``latest``.
+        follow: go on until the session has ended.
+        timestamps: each line with its time, RFC 3339 in UTC.
+        stream: ``stdout``, ``stderr`` or ``tty`` alone.
+        raw: the program's bytes, exactly. What is missing is told on stderr.
+        as_json: an object a line: ``time``, ``stream``, ``text`` (U+FFFD for what is no UTF-8) and
+            ``complete``, or ``time`` and ``lost`` (``bytes``, ``cause``).
+
+    Returns:
+        0; with ``raw``, 1 where bytes of the program are missing.
+
+    Raises:
+        BackendError, UsageError: no backend, no such session.
+    """
+    backend = Backend(data_dir)
+    found = backend.find(session)
+    items = backend.records(found["id"], follow=follow)
+    out = sys.stdout.buffer
+    if raw:
+        return _copy(items, stream, out)
+    clock = Clock(found)
+    lines = LineAssembler(stream)
+    show = _Shower(as_json, timestamps, clock)
+    for item in items:
+        if isinstance(item, Record):
+            clock.see(item)
+            complete = lines.feed(item)
+        else:
+            complete = lines.finish()
+        for each in complete:
+            out.write(show(each))
+        if follow and complete:
+            out.flush()
+    return 0
+
+
+def _copy(items: Any, stream: str | None, out: BinaryIO) -> int:
+    status = 0
+    for item in items:
+        if not isinstance(item, Record):
+            break
+        if item.kind in OUTPUT_KINDS and stream in (None, STREAM_NAMES[Kind(item.kind)]):
+            out.write(item.payload)
+        elif item.kind == Kind.GAP:
+            out.flush()
+            print(f"ptyshipper: {lost(item)}", file=sys.stderr)
+            status = 1
+    out.flush()
+    return status
+
+
+class Clock:
+    """The wall clock of a session: when it started, by its own account."""
+
+    def __init__(self, session: dict[str, Any]) -> None:
+        self._start = datetime.fromisoformat(session["started_at"])
+
+    def see(self, record: Record) -> None:
+        """STARTED tells the time to the microsecond."""
+        if record.kind == Kind.STARTED:
+            self._start = _EPOCH + timedelta(
+                microseconds=min(read_started(record.payload).wall_us, 4 * 10**15)
+            )
+
+    def rfc3339(self, time_us: int) -> str:
+        moment = self._start + timedelta(microseconds=min(time_us, 10**17))
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Shower:
+    """A line, the way that was asked for."""
+
+    def __init__(self, as_json: bool, timestamps: bool, clock: Clock) -> None:
+        self._as_json = as_json
+        self._timestamps = timestamps
+        self._clock = clock
+        self._on_terminal = is_person(sys.stdout)
+        self._colours = wants_colours(sys.stdout)
+
+    def __call__(self, item: Line | Lost) -> bytes:
+        if self._as_json:
+            return json_line(item, self._clock)
+        stamp = f"{self._clock.rfc3339(item.time_us)} " if self._timestamps else ""
+        if isinstance(item, Lost):
+            notice = f"--- {item} ---"
+            shown = f"{text.DIM}{notice}{text.RESET}" if self._colours else notice
+        else:
+            shown = text.decoded(text.last_rewrite(item.content))
+            if self._on_terminal:
+                shown = text.visible(shown, colours=self._colours)
+        return f"{stamp}{shown}\n".encode()
+
+
+def json_line(item: Line | Lost, clock: Clock) -> bytes:
+    """A line as a JSON object and a newline."""
+    value: dict[str, Any] = {"time": clock.rfc3339(item.time_us)}
+    if isinstance(item, Lost):
+        value["lost"] = {"bytes": item.lost_bytes, "cause": item.cause}
+    else:
+        value |= {
+            "stream": item.stream,
+            "text": text.decoded(item.content),
+            "complete": item.complete,
+        }
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"

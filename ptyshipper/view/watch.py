@@ -1,0 +1,185 @@
+"""``ptyshipper watch``: a session live in this terminal, to look at and not to touch."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from ptyshipper.errors import UsageError
+from ptyshipper.records import OUTPUT_KINDS, Kind, Record
+from ptyshipper.view.client import Backend, Session
+from ptyshipper.view.lines import lost
+from ptyshipper.view.output import ends_quietly, is_person
+from ptyshipper.view.screen import ENTER, ScreenFilter
+
+REPLAY_BYTES = 4 << 20
+"""How much of the past is shown first. A program that draws a screen redraws it within much less."""
+
+_LEAVE_KEYS = frozenset(b"q\x03\x1c")  # q, ^C, ^\
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+
+
+class _Stopped(Exception):
+    """A signal came that ends the command."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@ends_quietly
+def watch(data_dir: Path, session: str) -> int:
+    """Show a session in this terminal, its past first, until it ends or q or ^C is typed.
+
+    Args:
+        session: an id, its first digits (4 at least), or ``latest``.
+
+    Returns:
+        0, or 128 + n where signal n ended it.
+
+    Raises:
+        BackendError, UsageError: no backend, no such session, or stdout is no terminal.
+    """
+    if not is_person(sys.stdout):
+        raise UsageError(
+            "watch shows a session on a terminal; 'ptyshipper logs -f' writes to a pipe"
+        )
+    backend = Backend(data_dir)
+    found = backend.find(session)
+    # An offset counts the records' headers too: this begins a little earlier than it says.
+    offset = max(0, found["bytes"] + found["lost_bytes"] - REPLAY_BYTES)
+    screen = ScreenFilter()
+    left = threading.Event()
+    ended: Session | None = None
+    try:
+        with _ended_by_signals(), _keyboard_quiet(), _keys_leave(left):
+            try:
+                ended = _show(backend.records(found["id"], offset, follow=True), screen)
+            finally:
+                _put_to_rights(screen)
+    except _Stopped as stopped:
+        return 0 if left.is_set() else 128 + stopped.number
+    print(f"\nptyshipper: {_how_it_ended(ended)}" if ended is not None else "")
+    return 0
+
+
+def _show(items: Iterator[Record | Session], screen: ScreenFilter) -> Session | None:
+    """Show the records, and return the session when it has ended."""
+    _write(ENTER.encode())
+    for item in items:
+        if not isinstance(item, Record):
+            return item
+        if item.kind in OUTPUT_KINDS:
+            _write(screen.feed(item.payload))
+        elif item.kind == Kind.GAP:
+            _write(f"\r\n--- {lost(item)} ---\r\n".encode())
+    return None
+
+
+def _how_it_ended(session: Session) -> str:
+    if session["state"] == "cut":
+        return "the session was cut off"
+    if session["exit_signal"] is not None:
+        return f"the program was ended by signal {session['exit_signal']}"
+    return f"the program exited with status {session['exit_code']}"
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _put_to_rights(screen: ScreenFilter) -> None:
+    # From here to the end no signal may come between the terminal and its owner.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    try:
+        _write(screen.leave())
+    except OSError:
+        pass  # the terminal is gone
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Turn the first ending signal into an exception, and ignore those that follow it."""
+
+    def stop(number: int, _: FrameType | None) -> None:
+        for each in _ENDING_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise _Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in _ENDING_SIGNALS}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+@contextmanager
+def _keyboard_quiet() -> Iterator[None]:
+    """Keys are neither shown nor turned into signals; nothing else about the terminal changes."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    fd = sys.stdin.fileno()
+    before = termios.tcgetattr(fd)
+    quiet = [*before]
+    quiet[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
+    try:
+        termios.tcsetattr(fd, termios.TCSANOW, quiet)
+        yield
+    finally:
+        try:
+            # What was typed meanwhile was typed at the session; the shell is not to run it.
+            termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+        except termios.error:
+            pass  # the terminal is gone
+
+
+@contextmanager
+def _keys_leave(left: threading.Event) -> Iterator[None]:
+    """A thread that waits for a key which leaves, and then interrupts the main thread."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    stop_reader, stop_writer = os.pipe()
+    waiting = threading.Thread(target=_wait_for_key, args=(sys.stdin.fileno(), stop_reader, left))
+    # The signal is the main thread's alone, or it would not wake it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
+    waiting.start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING_SIGNALS)
+    try:
+        yield
+    finally:
+        os.close(stop_writer)
+        waiting.join()
+        os.close(stop_reader)
+
+
+def _wait_for_key(keyboard: int, stop_reader: int, left: threading.Event) -> None:
+    while True:
+        ready, _, _ = select.select([keyboard, stop_reader], [], [])
+        if stop_reader in ready:
+            return
+        try:
+            keys = os.read(keyboard, 1024)
+        except OSError:
+            return  # the terminal is gone: SIGHUP tells
+        if not keys:
+            return
+        if _LEAVE_KEYS.intersection(keys):
+            left.set()
+            main = threading.main_thread().ident
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGINT)
+            return
