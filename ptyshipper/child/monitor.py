@@ -93,18 +93,18 @@ def _bring_to_foreground(pid: int) -> None:
 
 def _report_changes(pid: int, report_fd: int) -> None:
     """Report every change of the program. Its end is left unwaited-for (WNOWAIT): while the zombie
-    is there its pid can't become another's, so the wrapper can't signal a stranger."""
+    is there its pid can't become another's, so the wrapper can't signal a stranger.
+
+    So a change is looked at first and taken second. Asking for stops alone would not do: the kernel
+    answers ECHILD where the only child is a zombie (kernel/exit.c, wait_consider_task).
+    """
     while True:
-        try:
-            change = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
-            if change is None:
-                change = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:
-            return
+        change = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT)
         if change is None:
             return
         if change.si_code in _ENDS:
             os.write(report_fd, REPORT.pack(_ENDS[change.si_code], change.si_status))
             os.closerange(0, 3)  # the slave: held on, the end of its output would never show
             return
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
         os.write(report_fd, REPORT.pack(REPORT_STOPPED, change.si_status))
