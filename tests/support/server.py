@@ -102,6 +102,7 @@ class Server:
     ) -> ClientConnection:
         """A WebSocket, upgraded."""
         bearer = self.state.ingest_token if token is None else token
+        # Entered, or websockets 17 warns that connect() will be something else one day.
         return connect(
             self.ws_url + path,
             additional_headers={"Authorization": f"Bearer {bearer}"},
@@ -111,7 +112,7 @@ class Server:
             max_size=None,
             open_timeout=10,
             close_timeout=5,
-        )
+        ).__enter__()
 
     def view(self, session_id: bytes, offset: int = 0, follow: bool = False) -> ClientConnection:
         """A viewer's WebSocket."""
