@@ -68,12 +68,13 @@ def reopen(fd: int, flags: int) -> int:
 class Terminal:
     """The terminal outside, found on the first of 0, 1, 2 that is one.
 
-    ``fd`` is a non-blocking description of our own where the system lets us have one, else the
-    inherited descriptor itself, blocking as it is.
+    ``fd`` is a non-blocking description of our own where the system lets us have one
+    (``never_blocks``), else the inherited descriptor itself, blocking as it is.
     """
 
     def __init__(self, inherited_fd: int) -> None:
         own = reopen(inherited_fd, os.O_RDWR)
+        self.never_blocks = own >= 0
         self.fd = own if own >= 0 else inherited_fd
         self.is_raw = False
         self.attributes: Attributes = termios.tcgetattr(self.fd)

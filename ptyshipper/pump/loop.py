@@ -62,6 +62,7 @@ class Pump:
         self._poll = select.poll()
         self._masks: dict[int, int] = {}
         self._flows: list[Flow] = []
+        self._flow_fds: set[int] = set()
         self._keyboard: Keyboard | None = None
         self._job = Job(program, terminal, self._show_all)
         if terminal is not None and program.master_fd >= 0:
@@ -77,12 +78,11 @@ class Pump:
 
         Raises nothing of its own: what fails on the way out is what the program gets to feel.
         """
+        self._watch()
         while not self._finished():
-            self._watch()
             ready = dict(self._poll.poll(self._timeout_ms()))
-            self._read(ready)
-            self._sink.flush()
-            self._write(ready)
+            if self._move(ready) and ready.keys() <= self._flow_fds:
+                continue  # bytes came and went, nothing else: the hot path
             if self._keyboard is not None:
                 self._type(self._keyboard, ready)
             if self._signals.fd in ready:
@@ -91,6 +91,7 @@ class Pump:
             if self._program.report_fd in ready:
                 for change in self._program.read_reports():
                     self._changed(change)
+            self._watch()
         assert self._status is not None
         self._program.dismiss_monitor()
         status = self._status
@@ -127,10 +128,10 @@ class Pump:
         if not has_room:
             masks[self._sink.room_fd] = select.POLLIN
         for flow in self._flows:
-            if flow.read_fd >= 0 and not flow.pending and has_room:
+            if has_room and flow.wants_input:
                 masks[flow.read_fd] = select.POLLIN
             if flow.outlet is not None:
-                mask = select.POLLOUT if flow.pending else 0
+                mask = select.POLLOUT if flow.queued_bytes else 0
                 masks[flow.outlet.poll_fd] = masks.get(flow.outlet.poll_fd, 0) | mask
         keyboard, terminal = self._keyboard, self._terminal
         if keyboard is not None and terminal is not None:
@@ -146,25 +147,40 @@ class Pump:
         for fd, mask in masks.items():
             self._poll.register(fd, mask)
         self._masks = masks
+        self._flow_fds = {flow.read_fd for flow in self._flows if flow.read_fd in masks}
 
-    def _read(self, ready: dict[int, int]) -> None:
+    def _move(self, ready: dict[int, int]) -> bool:
+        """Read, flush, write; whether what to wait for has stayed the same."""
         now_us = self.now_us()
+        has_room = self._sink.has_room
+        steady = has_room
         for flow in self._flows:
-            if flow.read_fd in ready and not flow.pending and self._sink.has_room:
+            if flow.read_fd in ready and has_room and flow.wants_input:
                 flow.read(self._sink, now_us)
-
-    def _write(self, ready: dict[int, int]) -> None:
+                steady = steady and flow.read_fd >= 0
+        self._sink.flush()
         for flow in self._flows:
             outlet = flow.outlet
             if outlet is None:
                 continue
-            gone = ready.get(outlet.poll_fd, 0) & _GONE
-            if gone or (flow.pending and not flow.push()):
+            waited = outlet.poll_fd in ready
+            if (waited and ready[outlet.poll_fd] & _GONE) or (
+                flow.queued_bytes and not flow.push()
+            ):
                 self._outlet_gone(flow)
+                steady = False
             elif flow.ended:
-                flow.outlet = None
-                if not isinstance(flow, TerminalFlow):
-                    outlet.close()
+                self._close_outlet(flow, outlet)
+                steady = False
+            elif flow.queued_bytes or waited:
+                steady = False
+        return steady
+
+    def _close_outlet(self, flow: Flow, outlet: Outlet) -> None:
+        """The program closed its end, and all is out: whoever reads outside hears of it now."""
+        flow.outlet = None
+        if not isinstance(flow, TerminalFlow):
+            outlet.close()
 
     def _outlet_gone(self, flow: Flow) -> None:
         """Nobody reads outside any more. A pipe breaks for the program too; a terminal hangs up."""
@@ -204,7 +220,7 @@ class Pump:
         """What the program wrote before it stopped comes before the shell's prompt."""
         now_us = self.now_us()
         for flow in self._flows:
-            while flow.read_fd >= 0 and not flow.pending and flow.read(self._sink, now_us):
+            while flow.wants_input and flow.read(self._sink, now_us):
                 if flow.outlet is not None:
                     flow.push()
         self._sink.flush()

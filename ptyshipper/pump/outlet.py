@@ -39,7 +39,7 @@ class Outlet:
         self._write: Callable[[bytes | memoryview], int] = self._write_small
         if terminal is not None:
             self.poll_fd = terminal.fd
-            if terminal.fd != fd:
+            if terminal.never_blocks:
                 self._write = self._write_own
             return
         mode = os.fstat(fd).st_mode
