@@ -6,17 +6,26 @@ The same reader serves the live session, behind its writer, and what a dead one 
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 from ptyshipper.errors import RecordError
 from ptyshipper.records import HEADER_BYTES, GapCause, Kind, check, encode, gap, measure
 from ptyshipper.spool.ledger import Ledger, Place
-from ptyshipper.spool.scan import output_bytes_in, scan, time_us
+from ptyshipper.spool.scan import output_bytes_in, scan, time_us_at
 from ptyshipper.spool.segment import ORIGIN, Mark, Segment
 from ptyshipper.wire.messages import MAX_BATCH_BYTES, MAX_BATCH_RECORDS
 
 _MARKS_KEPT = 512
 _RESYNC_RECORDS = 1024
 """How many damaged records in a row are skipped one by one before the rest of a segment is."""
+
+
+class ReadBatch(NamedTuple):
+    """Whole records, how many, and the offset behind them."""
+
+    records: bytes
+    record_count: int
+    next_offset: int
 
 
 class SpoolReader:
@@ -34,16 +43,13 @@ class SpoolReader:
         # The ends of the last batches: where a new connection may have to go on.
         self._marks: deque[Mark] = deque(maxlen=_MARKS_KEPT)
 
-    def read(self, offset: int) -> tuple[bytes, int]:
-        """Whole records for one batch from ``offset`` on, and the offset behind them.
-
-        The largest record fits. Empty where there is nothing yet.
-        """
+    def read(self, offset: int) -> ReadBatch:
+        """What one batch takes from ``offset`` on; the largest record fits. Maybe nothing yet."""
         if offset != self._mark.offset:
             self._mark = self._seek(offset)
         head = self._ledger.head
         if offset >= head.offset:
-            return b"", offset
+            return ReadBatch(b"", 0, offset)
         # From here on the writer does not drop the segment that holds it.
         self._ledger.sent_offset = offset + 1
         segment = self._segment
@@ -60,7 +66,8 @@ class SpoolReader:
         self._advance(
             Mark(offset + found.end, self._mark.output_bytes + found.output_bytes, found.time_us)
         )
-        return data if found.end == len(data) else data[: found.end], self._mark.offset
+        records = data if found.end == len(data) else data[: found.end]
+        return ReadBatch(records, found.record_count, self._mark.offset)
 
     def release(self, offset: int, now_s: float) -> None:
         """Everything before ``offset`` was acknowledged, at the monotonic time ``now_s``."""
@@ -89,7 +96,7 @@ class SpoolReader:
         if segment is not None:
             segment.close_reading()
 
-    def _hole(self, place: Place, head: Mark) -> tuple[bytes, int]:
+    def _hole(self, place: Place, head: Mark) -> ReadBatch:
         if place.follower is None:
             return self._gap(head, GapCause.CORRUPT)
         if self._mark.offset < self._ledger.first_offset():
@@ -97,13 +104,14 @@ class SpoolReader:
             return self._gap(place.follower.start, GapCause.BACKEND_LOST)
         return self._gap(place.follower.start, place.follower.cause)
 
-    def _gap(self, target: Mark, cause: GapCause) -> tuple[bytes, int]:
+    def _gap(self, target: Mark, cause: GapCause) -> ReadBatch:
         span = target.offset - self._mark.offset
         lost_bytes = max(0, target.output_bytes - self._mark.output_bytes)
         # Time does not go back, also where damage made what came before look late.
         gap_time_us = max(target.time_us, self._mark.time_us)
         self._advance(target._replace(time_us=gap_time_us))
-        return encode(Kind.GAP, gap_time_us, gap(span, lost_bytes, cause)), target.offset
+        record = encode(Kind.GAP, gap_time_us, gap(span, lost_bytes, cause))
+        return ReadBatch(record, 1, target.offset)
 
     def _advance(self, mark: Mark) -> None:
         self._mark = mark
@@ -139,7 +147,7 @@ class SpoolReader:
                 mark = self._beyond_damage(segment, mark, head)
             else:
                 output_bytes = mark.output_bytes + output_bytes_in(kind, size)
-                mark = Mark(mark.offset + size, output_bytes, time_us(data, at))
+                mark = Mark(mark.offset + size, output_bytes, time_us_at(data, at))
         return mark if mark.offset == offset else _mark_before(mark, offset)
 
     def _beyond_damage(self, segment: Segment, mark: Mark, head: Mark) -> Mark:
@@ -165,7 +173,7 @@ class SpoolReader:
                 check(following, 0)
             except RecordError:
                 continue
-            return mark._replace(time_us=time_us(following, 0))
+            return mark._replace(time_us=time_us_at(following, 0))
         follower = self._ledger.locate(segment.start.offset).follower
         return follower.start if follower is not None else head
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from struct import Struct
 from typing import NamedTuple
+from zlib import crc32
 
-from ptyshipper.errors import RecordError
-from ptyshipper.records import HEADER_BYTES, OUTPUT_KINDS, Kind, check
+from ptyshipper.records import HEADER_BYTES, OUTPUT_KINDS, PAYLOAD_BYTES, Kind
 
-_TIME = Struct(">8xQ")
+_HEADER = Struct(">IIQ")
 _OUTPUT = frozenset(int(kind) for kind in OUTPUT_KINDS)
+# The spool never stores a gap, so one is damage. Sizes are of whole records.
+_SIZES = {
+    int(kind): (HEADER_BYTES + fewest, HEADER_BYTES + most)
+    for kind, (fewest, most) in PAYLOAD_BYTES.items()
+    if kind is not Kind.GAP
+}
 
 
 class Scan(NamedTuple):
     """``end`` is where the records stop; ``kind`` and ``time_us`` are those of the last one."""
 
     end: int
+    record_count: int
     output_bytes: int
     kind: int
     time_us: int
@@ -24,23 +31,27 @@ class Scan(NamedTuple):
 def scan(buffer: bytes, max_records: int) -> Scan:
     """Verify record after record, at most ``max_records`` of them, up to the first that is not whole.
 
-    A gap ends it too: the spool never stores one, so it is damage.
+    Does for each what ``records.check`` does, in place, which takes a third of the time: this is
+    the one loop of the uplink that runs once a record and not once a batch.
     """
-    at = output_bytes = last_kind = last_at = 0
+    unpack, sizes, output_kinds = _HEADER.unpack_from, _SIZES, _OUTPUT
+    at = count = output_bytes = kind = time_us = 0
     end = len(buffer)
-    while at < end and max_records > 0:
-        try:
-            kind, size = check(buffer, at)
-        except RecordError:
+    view = memoryview(buffer)
+    while count < max_records and at + HEADER_BYTES <= end:
+        checksum, word, record_time_us = unpack(buffer, at)
+        size = HEADER_BYTES + (word & 0xFFFFFF)
+        bounds = sizes.get(word >> 24)
+        if bounds is None or not bounds[0] <= size <= bounds[1] or at + size > end:
             break
-        if kind in _OUTPUT:
+        if crc32(view[at + 4 : at + size]) != checksum:
+            break
+        kind, time_us = word >> 24, record_time_us
+        if kind in output_kinds:
             output_bytes += size - HEADER_BYTES
-        elif kind == Kind.GAP:
-            break
-        last_kind, last_at = kind, at
         at += size
-        max_records -= 1
-    return Scan(at, output_bytes, last_kind, time_us(buffer, last_at) if at else 0)
+        count += 1
+    return Scan(at, count, output_bytes, kind, time_us)
 
 
 def output_bytes_in(kind: int, size_bytes: int) -> int:
@@ -48,7 +59,7 @@ def output_bytes_in(kind: int, size_bytes: int) -> int:
     return size_bytes - HEADER_BYTES if kind in _OUTPUT else 0
 
 
-def time_us(buffer: bytes, at: int) -> int:
+def time_us_at(buffer: bytes, at: int) -> int:
     """The time of the record whose header begins at ``buffer[at]``."""
-    value: int = _TIME.unpack_from(buffer, at)[0]
-    return value
+    time_us: int = _HEADER.unpack_from(buffer, at)[2]
+    return time_us

@@ -32,10 +32,13 @@ WELCOME_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 15.0
 HEARTBEAT_S = 20.0
 
-SPACING_S = 0.004
-"""Under a lasting load of small batches, at most one in so long: each costs both ends the same,
-however small it is. ``BURST`` of them may go at once, so a quiet stream is never held back."""
-BURST = 16
+NAP_S_PER_RECORD_PER_S = 25e-6
+MIN_NAP_S = 0.001
+MAX_NAP_S = 0.04
+RATE_OVER_S = 0.1
+"""A batch costs both ends the same however small it is, so after a small one the uplink naps, the
+longer the faster records come (averaged over so long). At a steady 200 records a second the nap ends
+when the next one comes, so a quieter stream never waits; at 2,000 it is 25 batches a second."""
 
 NEVER = 2**63
 FOREVER_S = float("inf")
@@ -76,6 +79,7 @@ class BatchSent(NamedTuple):
 
     next_offset: int
     size_bytes: int
+    record_count: int
 
 
 class Closed(NamedTuple):
@@ -177,12 +181,15 @@ class Core:
 
     - carry out the commands in order; each that asks for an answer gets it as the next event;
     - call ``handle(Ticked(), now)`` when ``timer_s`` is reached;
-    - call ``handle(DataCommitted(...), now)`` when the spool's head is at ``wake_at_offset`` or beyond.
+    - call ``handle(DataCommitted(...), now)`` when the spool's head is at ``wake_at_offset`` or beyond;
+    - leave what the network brings unread until ``nap_until_s``, and call so then as well.
     """
 
     def __init__(self, plan: Plan, backoff: Backoff, limit: AttemptLimit, now_s: float) -> None:
         self.state = State.WAITING
         self.wake_at_offset = NEVER
+        self.nap_until_s = 0.0
+        self._records_per_s = 0.0
         self._plan = plan
         self._backoff = backoff
         self._limit = limit
@@ -206,9 +213,7 @@ class Core:
         self._batch_is_out = False  # a SendBatch waits for its BatchSent
         self._sent_s = self._heard_s = now_s
         self._unanswered_since_s = FOREVER_S
-        self._tokens = float(BURST)
-        self._tokens_s = now_s
-        self._spaced_until_s = FOREVER_S
+        self._batch_s = now_s
 
     @property
     def timer_s(self) -> float:
@@ -216,7 +221,7 @@ class Core:
         if self.state is not State.STREAMING:
             return min(self._state_until_s, self._deadline_s)
         heartbeat_s = FOREVER_S if self._batch_is_out else self._sent_s + HEARTBEAT_S
-        return min(heartbeat_s, self._silence_until_s(), self._spaced_until_s, self._deadline_s)
+        return min(heartbeat_s, self._silence_until_s(), self._deadline_s)
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
         """Take an event in; ``now_s`` is monotonic."""
@@ -288,6 +293,14 @@ class Core:
         self._sent = event.next_offset
         self._in_flight.append((event.next_offset, event.size_bytes))
         self._in_flight_bytes += event.size_bytes
+        pause_s = now_s - self._batch_s
+        self._batch_s = now_s
+        self._records_per_s = (self._records_per_s * RATE_OVER_S + event.record_count) / (
+            pause_s + RATE_OVER_S
+        )
+        nap_s = min(MAX_NAP_S, self._records_per_s * NAP_S_PER_RECORD_PER_S)
+        if nap_s >= MIN_NAP_S and event.size_bytes < MAX_BATCH_BYTES // 2:
+            self.nap_until_s = now_s + nap_s
         return self._send(now_s)
 
     def _on_tick(self, now_s: float) -> list[Command]:
@@ -324,6 +337,7 @@ class Core:
     def _on_finish_requested(self, deadline_s: float, now_s: float) -> list[Command]:
         self._deadline_s = deadline_s
         self._ending = True
+        self.nap_until_s = 0.0
         if self.state is State.STREAMING:
             return self._end_delivered() if self._is_complete() else self._send(now_s)
         if self.state is State.WAITING:
@@ -337,7 +351,6 @@ class Core:
 
     def _send(self, now_s: float) -> list[Command]:
         """Send what may be sent now, or note what to wait for."""
-        self._spaced_until_s = FOREVER_S
         self.wake_at_offset = NEVER
         if self.state is not State.STREAMING or self._batch_is_out:
             return []
@@ -352,7 +365,7 @@ class Core:
             if is_small:
                 self.wake_at_offset = self._sent + MAX_BATCH_BYTES
                 return []
-        if is_small and not self._ending and not self._take_token(now_s):
+        if is_small and now_s < self.nap_until_s and not self._ending:
             self.wake_at_offset = self._sent + MAX_BATCH_BYTES
             return []
         self._batch_is_out = True
@@ -363,15 +376,6 @@ class Core:
         """Something goes out that the backend must answer."""
         self._sent_s = now_s
         self._unanswered_since_s = min(self._unanswered_since_s, now_s)
-
-    def _take_token(self, now_s: float) -> bool:
-        self._tokens = min(BURST, self._tokens + (now_s - self._tokens_s) / SPACING_S)
-        self._tokens_s = now_s
-        if self._tokens < 1:
-            self._spaced_until_s = now_s + (1 - self._tokens) * SPACING_S
-            return False
-        self._tokens -= 1
-        return True
 
     def _silence_until_s(self) -> float:
         """When the backend has owed us an answer for too long."""
@@ -385,6 +389,7 @@ class Core:
         self._failures += 1
         self._last_action = outcome.action
         self.wake_at_offset = NEVER
+        self.nap_until_s = 0.0
         warnings = self._warnings_for(outcome)
         is_final = (
             outcome.action is Action.GIVE_UP
@@ -431,6 +436,7 @@ class Core:
     def _end(self, delivered: bool) -> list[Command]:
         self.state = State.ENDED
         self.wake_at_offset = NEVER
+        self.nap_until_s = 0.0
         self._state_until_s = self._deadline_s = FOREVER_S
         return [Finish(delivered)]
 

@@ -82,10 +82,13 @@ class Courier:
         self._tls: ssl.SSLContext | None = None
         self._finish_deadline_s: float | None = None  # set by another thread, once
         self._epoll = select.epoll()
+        # The same without the socket, for naps. What the one has told the other may tell again.
+        self._nap_epoll = select.epoll()
         self._control_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         for fd in (self._control_fd, self._data_fd):
             if fd >= 0:
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
+                self._nap_epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
     @property
     def is_connected(self) -> bool:
@@ -115,6 +118,7 @@ class Courier:
             self._ledger.wake_at_offset = NEVER
             self._reader.close()
             self._epoll.close()
+            self._nap_epoll.close()
             fd, self._control_fd = self._control_fd, -1
             os.close(fd)
 
@@ -126,7 +130,14 @@ class Courier:
         if head_offset >= self._core.wake_at_offset:
             self._handle(core.DataCommitted(head_offset))
             return
-        ready = self._poll(self._core.timer_s)
+        nap_s = self._core.nap_until_s - time.monotonic()
+        if nap_s > 0:
+            ready = self._nap_epoll.poll(nap_s)
+            self._handle(core.DataCommitted(self._ledger.head.offset))
+            if self._connection is not None:
+                self._on_network(self._connection)
+        else:
+            ready = self._poll(self._core.timer_s)
         self._ledger.wake_at_offset = NEVER
         for fd, _ in ready:
             if fd == self._control_fd:
@@ -211,9 +222,9 @@ class Courier:
                 assert_never(command)
 
     def _send_batch(self, offset: int) -> None:
-        records, next_offset = self._reader.read(offset)
-        self._batch_sent = core.BatchSent(next_offset, len(records))
-        self._send(messages.batch(offset, records))
+        batch = self._reader.read(offset)
+        self._batch_sent = core.BatchSent(batch.next_offset, len(batch.records), batch.record_count)
+        self._send(messages.batch(offset, batch.records))
 
     def _send(self, message: bytes) -> None:
         if self._connection is not None:
