@@ -148,7 +148,7 @@ class Shipper:
         self.socket.send(messages.hello(session_id, describe(**description)))
         welcome = self.expect()
         assert isinstance(welcome, messages.Welcome)
-        self.offset = welcome.offset
+        self.offset = self._acknowledged_offset = welcome.offset
         self.window_bytes = welcome.window_bytes
 
     def expect(self) -> messages.BackendMessage:
@@ -163,10 +163,10 @@ class Shipper:
 
     def wait_acknowledged(self) -> None:
         """Until everything sent is durable."""
-        while True:
+        while self._acknowledged_offset != self.offset:
             message = self.expect()
-            if isinstance(message, messages.Ack) and message.offset == self.offset:
-                return
+            assert isinstance(message, messages.Ack)
+            self._acknowledged_offset = message.offset
 
     def ship(self, records: bytes) -> None:
         self.send(records)

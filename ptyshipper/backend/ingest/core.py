@@ -3,13 +3,14 @@
 State      HELLO         BATCH         BYE           committed     silence
 ---------  ------------  ------------  ------------  ------------  -----------------
 OPENING    Open          4400          4400          -             4408 after 10 s
-OPEN       4400          Append or     Goodbye, then Acknowledge   4408 after 90 s
-                         Acknowledge   LEAVING
+OPEN       4400          Append or     LEAVING, and  Acknowledge   4408 after 90 s
+                         Acknowledge   MarkCut
 LEAVING    4400          4400          4400          Acknowledge,  4408 after 90 s
                                                      Close 1000
 CLOSED     -             -             -             -             -
 
-``Open`` is answered by ``opened``; until then the shell hands in nothing else.
+``Open`` is answered by ``opened``; until then the shell hands in nothing else. A goodbye with nothing
+left to store closes at once.
 """
 
 from __future__ import annotations
@@ -72,10 +73,8 @@ class Acknowledge:
 
 
 @dataclass(frozen=True, slots=True)
-class Goodbye:
-    """The shipper leaves; ``cut``: its program died without an exit record."""
-
-    cut: bool
+class MarkCut:
+    """Store that the session's wrapper died without an exit record; ``committed`` when it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Close:
     reason: str
 
 
-Command = Open | Append | Send | Acknowledge | Goodbye | Close
+Command = Open | Append | Send | Acknowledge | MarkCut | Close
 
 
 def window_bytes(connections: int) -> int:
@@ -182,21 +181,20 @@ class Ingest:
         if self.state is not State.OPEN:
             raise ProtocolError(CloseCode.MALFORMED, "a BYE before HELLO or after BYE")
         self.state = State.LEAVING
-        goodbye = Goodbye(cut=reason is ByeReason.CUT and not self._exited)
-        if self._uncommitted_bytes:
-            return [goodbye]
-        return [goodbye, *self.closed(CloseCode.DONE, "")]
+        if reason is ByeReason.CUT and not self._exited:
+            return [MarkCut()]
+        return [] if self._uncommitted_bytes else self.closed(CloseCode.DONE, "")
 
     def committed(self, offset: int, stored_bytes: int) -> list[Command]:
-        """``stored_bytes`` of records, everything before ``offset``, became durable."""
+        """Everything before ``offset`` is durable, ``stored_bytes`` of records more than before."""
         if self.state in (State.OPENING, State.CLOSED):
             return []
         self._acknowledged_offset = offset
         self._uncommitted_bytes -= stored_bytes
-        acknowledge: list[Command] = [Acknowledge(offset)]
+        commands: list[Command] = [Acknowledge(offset)] if stored_bytes else []
         if self.state is State.LEAVING and self._uncommitted_bytes == 0:
-            acknowledge += self.closed(CloseCode.DONE, "")
-        return acknowledge
+            commands += self.closed(CloseCode.DONE, "")
+        return commands
 
     def tick(self, now_s: float) -> list[Command]:
         """Time has passed."""

@@ -110,9 +110,9 @@ class Connection:
                     self._send_soon()
                 case core.Open():
                     self._session = self._hub.open(self, command, self._loop.time())
-                case core.Goodbye():
+                case core.MarkCut():
                     assert self._session is not None
-                    self._hub.goodbye(self._session, command)
+                    self._hub.mark_cut(self, self._session)
                 case core.Close():
                     self._close = command
                     self._send_soon()

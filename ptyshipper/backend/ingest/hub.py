@@ -101,9 +101,10 @@ class Hub:
         session.last_seen_us = _wall_us()
         self._committer.append(session, command.offset, command.records, command.digest)
 
-    def goodbye(self, session: Session, command: core.Goodbye) -> None:
-        """The shipper said that nothing follows on this connection."""
-        if command.cut and session.id in self._live:
+    def mark_cut(self, shipper: Shipper, session: Session) -> None:
+        """Nothing will follow in this session, although its program's exit was never told."""
+        live = self._live.get(session.id)
+        if live is not None and live.shipper is shipper:
             session.cut = True
             self._committer.update(session)
 
@@ -119,7 +120,7 @@ class Hub:
 
     def stored(self, session: Session, stored_bytes: int) -> None:
         live = self._live.get(session.id)
-        if live is not None and stored_bytes:
+        if live is not None:
             live.shipper.do(live.shipper.ingest.committed(session.next_offset, stored_bytes))
 
     def lost(self, session_id: bytes) -> None:

@@ -1,0 +1,103 @@
+"""``serve`` as a process: where it listens, what it leaves behind, what it refuses."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from ptyshipper import statefile
+from ptyshipper.backend.app import serve
+from ptyshipper.errors import BackendError
+from ptyshipper.wire.closing import CloseCode
+from tests.support.server import REPOSITORY, Server, Shipper, output, running_server, start_record
+
+
+def test_graceful_stop_stores_acknowledges_and_tidies_up(tmp_path: Path) -> None:
+    """A shipper is told to come back (1012), and does with the token that it has."""
+    with running_server(tmp_path) as server:
+        token = server.state.ingest_token
+        shipper = Shipper(server, os.urandom(16))
+        shipper.send(start_record())
+        shipper.wait_acknowledged()
+        assert server.stop() == 0
+        with pytest.raises(ConnectionClosed) as caught:
+            shipper.socket.recv(5)
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == CloseCode.RESTARTING
+        assert statefile.read(server.data_dir) is None
+        server.start()
+        assert server.state.ingest_token == token
+        again = Shipper(server, shipper.session_id)
+        assert again.offset == len(start_record())
+        again.ship(output(b"on"))
+        again.socket.close()
+        assert server.log_path.read_text() == ""
+
+
+def test_files_are_the_owners_alone(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        assert server.data_dir.stat().st_mode & 0o777 == 0o700
+        assert (server.data_dir / "server.json").stat().st_mode & 0o777 == 0o600
+        assert (server.data_dir / "tokens.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_second_backend_of_a_directory_is_refused(server: Server) -> None:
+    """And leaves the first one's server.json alone."""
+    with pytest.raises(BackendError, match="another 'ptyshipper serve'"):
+        serve("127.0.0.1", 0, server.data_dir, announce=print)
+    assert statefile.read(server.data_dir) == server.state
+
+
+def test_killed_backend_leaves_no_lock(tmp_path: Path) -> None:
+    with running_server(tmp_path) as server:
+        server.kill()
+        server.start()
+        assert server.get("/healthz")[0] == 200
+
+
+def test_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(BackendError) as caught:
+            serve("127.0.0.1", port, tmp_path / "data", announce=print)
+    assert str(port) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert statefile.read(tmp_path / "data") is None
+
+
+def test_directory_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BackendError, match="can't make the directory") as caught:
+        serve("127.0.0.1", 0, tmp_path / "file" / "data", announce=print)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["no such host", "999.1.1.1"])
+def test_host_that_is_none_is_told_in_one_line(tmp_path: Path, host: str) -> None:
+    with pytest.raises(BackendError, match="can't listen"):
+        serve(host, 0, tmp_path / "data", announce=print)
+
+
+def test_announces_where_it_listens_once_it_does(tmp_path: Path) -> None:
+    """The url in server.json is the one announced, and a wildcard address is not part of it."""
+    code = (
+        "import os, signal, sys; from pathlib import Path; from ptyshipper.backend.app import serve\n"
+        "def announce(line): print(line, flush=True); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "serve('0.0.0.0', 0, Path(sys.argv[1]), announce=announce)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "data"],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        timeout=15,
+        check=True,
+    )
+    assert done.stdout.startswith(b"listening on http://127.0.0.1:")
+    assert done.stdout.count(b"\n") == 1
+    assert done.stderr == b""

@@ -1,0 +1,74 @@
+"""Fan-out: a viewer gets what begins at its cursor, and is never waited for."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ptyshipper.backend.fanout import QUEUE_BYTES, Fanout
+from ptyshipper.backend.session import Chunk
+
+SESSION, OTHER = bytes(16), bytes(15) + b"\x01"
+
+
+def chunk(first: int, size: int) -> Chunk:
+    return Chunk(first, first + size, 0, 0, 0, 0, 0, bytes(size))
+
+
+def test_chunk_is_taken_at_its_offset_only() -> None:
+    """Older ones are dropped, later ones stay until the viewer is there."""
+    fanout = Fanout()
+    viewer = fanout.subscribe(SESSION)
+    for first in (0, 10, 20):
+        fanout.publish(SESSION, chunk(first, 10))
+    assert viewer.take(5) is None  # history holds 5 to 10: only the store can give it
+    assert viewer.take(10) == chunk(10, 10)
+    assert viewer.take(30) is None
+    assert viewer.take(20) is None
+
+
+def test_other_sessions_do_not_reach_a_viewer() -> None:
+    fanout = Fanout()
+    viewer = fanout.subscribe(SESSION)
+    fanout.publish(OTHER, chunk(0, 10))
+    assert viewer.take(0) is None
+
+
+def test_slow_viewer_loses_its_queue_and_nothing_else() -> None:
+    """What it holds is bounded; it goes on from the store and joins again."""
+    fanout = Fanout()
+    slow, quick = fanout.subscribe(SESSION), fanout.subscribe(SESSION)
+    size = QUEUE_BYTES // 4
+    for index in range(6):
+        fanout.publish(SESSION, chunk(index * size, size))
+        assert quick.take(index * size) is not None
+    assert slow.take(0) is None
+    assert slow.take(4 * size) == chunk(4 * size, size)
+
+
+def test_unsubscribed_viewer_gets_nothing() -> None:
+    """Also a second time, and of a session that nobody watches."""
+    fanout = Fanout()
+    viewer = fanout.subscribe(SESSION)
+    fanout.unsubscribe(SESSION, viewer)
+    fanout.unsubscribe(SESSION, viewer)
+    fanout.publish(SESSION, chunk(0, 10))
+    assert viewer.take(0) is None
+
+
+def test_commit_between_look_and_wait_is_not_missed() -> None:
+    """wait returns at once for what was published before it, and only once for it."""
+
+    async def scenario() -> tuple[float, float]:
+        loop = asyncio.get_running_loop()
+        fanout = Fanout()
+        viewer = fanout.subscribe(SESSION)
+        fanout.publish(SESSION, None)
+        began_s = loop.time()
+        await viewer.wait(5)
+        woken_s = loop.time()
+        await viewer.wait(0.05)
+        return woken_s - began_s, loop.time() - woken_s
+
+    woken_after_s, timed_out_after_s = asyncio.run(scenario())
+    assert woken_after_s < 1
+    assert timed_out_after_s >= 0.04

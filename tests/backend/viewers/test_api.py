@@ -1,0 +1,75 @@
+"""The HTTP part of the API, as a viewer sees it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.support.server import Server, Shipper, exit_record, output, start_record
+
+
+@pytest.fixture
+def exited(server: Server) -> str:
+    """The id of a session that ended with status 3."""
+    shipper = Shipper(server, os.urandom(16), tty=True)
+    shipper.ship(start_record(120, 40) + output(b"hello\n") + exit_record(3))
+    shipper.socket.close()
+    return shipper.session_id.hex()
+
+
+def test_session_is_told(server: Server, exited: str) -> None:
+    status, session = server.get(f"/api/sessions/{exited}")
+    assert status == 200
+    assert session == {
+        "id": exited,
+        "deployment_id": 7,
+        "type": "runtime",
+        "hostname": "web-0",
+        "command": ["echo", "hi"],
+        "tty": True,
+        "started_at": "2023-11-14T22:13:20.000Z",
+        "ended_at": "2023-11-14T22:13:22.500Z",
+        "state": "exited",
+        "exit_code": 3,
+        "exit_signal": None,
+        "bytes": 6,
+        "gaps": 0,
+        "lost_bytes": 0,
+        "cols": 120,
+        "rows": 40,
+    }
+
+
+def test_list_has_the_session_and_obeys_its_limit(server: Server, exited: str) -> None:
+    status, answer = server.get(f"/api/sessions?prefix={exited[:8]}")
+    assert (status, [session["id"] for session in answer["sessions"]]) == (200, [exited])
+    assert len(server.get("/api/sessions?limit=1")[1]["sessions"]) == 1
+
+
+@pytest.mark.parametrize("wanted", ["0" * 32, "xyz", "0" * 31, "A" * 32])
+def test_unknown_session_is_not_found(server: Server, wanted: str) -> None:
+    assert server.get(f"/api/sessions/{wanted}")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=x", "limit=-1", "limit=" + "9" * 30, "prefix=xyz", "prefix=" + "a" * 33]
+)
+def test_nonsense_is_a_bad_request(server: Server, query: str) -> None:
+    assert server.get(f"/api/sessions?{query}")[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/api/sessions", "/api/sessions/" + "0" * 32])
+def test_token_is_asked_for(server: Server, path: str) -> None:
+    """None is 401, a wrong one 403, also that of the shippers."""
+    assert server.get(path, token="")[0] == 401
+    assert server.get(path, token="wrong")[0] == 403
+    assert server.get(path, token=server.state.ingest_token)[0] == 403
+
+
+def test_health_needs_no_token(server: Server) -> None:
+    assert server.get("/healthz", token="") == (200, "ok\n")
+
+
+def test_ingest_without_an_upgrade_asks_for_one(server: Server) -> None:
+    assert server.get("/api/logs/ingest")[0] == 426
