@@ -42,15 +42,18 @@ class SessionFolder:
         Raises:
             OSError: the disk would not take it.
         """
-        os.makedirs(directory, mode=0o700, exist_ok=True)
+        if not os.path.isdir(directory):
+            os.makedirs(directory, mode=0o700, exist_ok=True)
+            os.chmod(directory, 0o700)  # the program's umask may forbid even its owner
         name = session_id.hex()
         unfinished = f"{directory}/{UNFINISHED_PREFIX}{name}"
         os.mkdir(unfinished, 0o700)
-        os.chmod(unfinished, 0o700)  # the program's umask may forbid even its owner
+        os.chmod(unfinished, 0o700)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(f"{unfinished}/{DESCRIPTION_FILE}", flags, 0o600)
         folder = cls(unfinished, fd)
         try:
+            os.fchmod(fd, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.write(fd, json.dumps(description, separators=(",", ":")).encode())
             os.rename(unfinished, f"{directory}/{name}")

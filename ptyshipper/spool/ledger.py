@@ -23,8 +23,12 @@ KEEP_RELEASED_S = 2.0
 
 
 class Place(NamedTuple):
-    """What is held at an offset: the segment there, if any, and the one that follows, if any."""
+    """What is held at an offset: the segment there, and its neighbours, each None if there is none.
 
+    In a hole ``segment`` is None, and the neighbours are those of the hole.
+    """
+
+    before: Segment | None
     segment: Segment | None
     follower: Segment | None
 
@@ -57,11 +61,13 @@ class Ledger:
     def locate(self, offset: int) -> Place:
         """What is held at ``offset``."""
         with self._lock:
-            index = bisect_right(self._segments, offset, key=_start_offset) - 1
-            follower = self._segments[index + 1] if index + 1 < len(self._segments) else None
-            if index < 0 or offset >= self._segments[index].end_offset:
-                return Place(None, follower)
-            return Place(self._segments[index], follower)
+            segments = self._segments
+            next_index = bisect_right(segments, offset, key=_start_offset)
+            follower = segments[next_index] if next_index < len(segments) else None
+            segment = segments[next_index - 1] if next_index else None
+            if segment is None or offset >= segment.end_offset:
+                return Place(segment, None, follower)
+            return Place(segments[next_index - 2] if next_index > 1 else None, segment, follower)
 
     def open_for_reading(self, segment: Segment) -> None:
         """Get ``segment`` ready to be read, apart from the moment in which the writer seals it.
@@ -88,7 +94,7 @@ class Ledger:
             index = 0
             while excess_bytes > 0 and index < len(self._segments) - 1:
                 segment = self._segments[index]
-                released = segment.end_offset <= self.acked_offset
+                released = self._is_released(index)
                 if segment.in_memory == in_memory and (
                     released or (may_drop and not self._is_in_flight(segment))
                 ):
@@ -111,7 +117,7 @@ class Ledger:
         """
         with self._lock:
             self.acked_offset = max(self.acked_offset, offset)
-            while len(self._segments) > 1 and self._segments[0].end_offset <= self.acked_offset:
+            while len(self._segments) > 1 and self._is_released(0):
                 oldest = self._segments[0]
                 if oldest.released_at_s is None:
                     oldest.released_at_s = now_s
@@ -136,6 +142,13 @@ class Ledger:
             fd, self.room_fd = self.room_fd, -1
             if fd >= 0:
                 os.close(fd)
+
+    def _is_released(self, index: int) -> bool:
+        """All of it was acknowledged, and what follows begins where the count can be taken up.
+
+        Of a segment before a hole the end is that place, until the hole was acknowledged too.
+        """
+        return self._segments[index + 1].start.offset <= self.acked_offset
 
     def _is_in_flight(self, segment: Segment) -> bool:
         """The first segment that is not acknowledged whole counts as such: see the class."""

@@ -116,6 +116,9 @@ class SpoolReader:
     def _advance(self, mark: Mark) -> None:
         self._mark = mark
         self._marks.append(mark)
+        # Also the segment that begins there stays: a backend that has all up to here is counted
+        # from its header, by a successor that does not remember this mark.
+        self._ledger.sent_offset = mark.offset + 1
 
     def _seek(self, offset: int) -> Mark:
         """The mark at ``offset``: its output count, by memory or by reading up to it."""
@@ -130,6 +133,8 @@ class SpoolReader:
         place = self._ledger.locate(offset)
         if place.segment is not None:
             return self._walk(place.segment, offset, head)
+        if place.before is not None and place.before.end_offset == offset:
+            return self._walk(place.before, offset, head)
         target = place.follower.start if place.follower is not None else head
         return _mark_before(target, offset)
 

@@ -37,7 +37,6 @@ class Trouble(Enum):
     NO_WELCOME = "no welcome"
     SILENT = "silent"
     AHEAD = "ahead"
-    BAD_ENDPOINT = "bad endpoint"
 
 
 class Outcome(NamedTuple):
@@ -121,7 +120,6 @@ TROUBLES: dict[Trouble, tuple[Action, str]] = {
     Trouble.NO_WELCOME: (Action.RETRY, "the backend does not answer"),
     Trouble.SILENT: (Action.RETRY, "the backend stopped answering"),
     Trouble.AHEAD: (Action.GIVE_UP, "the backend holds more of this session than there is"),
-    Trouble.BAD_ENDPOINT: (Action.GIVE_UP, "the endpoint's address can't be understood"),
 }
 
 
