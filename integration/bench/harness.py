@@ -1,0 +1,333 @@
+"""Processes for the benchmarks: a backend, wrappers, readers of their output, and their costs."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self, TypeVar
+
+from ptyshipper import statefile
+from ptyshipper.statefile import ServerState
+from ptyshipper.view.client import Backend
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_WITHIN_S = 20.0
+RUN_WITHIN_S = 120.0
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_P = "_PRIVATE_ANVILOPS_LOG_"
+_READ_BYTES = 1 << 18
+_MANY = 500
+_Found = TypeVar("_Found")
+
+LOG_SHIPPER = (
+    sys.executable,
+    "-c",
+    "from ptyshipper.cli import main_log_shipper; main_log_shipper()",
+)
+"""The container's entry point, as its console script starts it."""
+
+
+class Run(NamedTuple):
+    """A process that has ended.
+
+    ``seconds`` run from before the fork until the last byte was read. ``cpu_s`` is what the process
+    itself used, all its threads, none of its children.
+    """
+
+    seconds: float
+    output_bytes: int
+    cpu_s: float
+    status: int
+    first: bytes
+
+
+class Bench:
+    """The bench's directory, its backend (started when first asked for) and its processes."""
+
+    def __init__(self, *, quick: bool) -> None:
+        self.quick = quick
+        self.directory = Path(tempfile.mkdtemp(prefix="ptyshipper-bench-"))
+        self._serving: subprocess.Popen[bytes] | None = None
+        self._state: ServerState | None = None
+        self._runs = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._serving is not None:
+            self._serving.terminate()
+            try:
+                self._serving.wait(10)
+            except subprocess.TimeoutExpired:
+                self._serving.kill()
+                self._serving.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def rounds(self, wanted: int) -> int:
+        """How often to repeat; fewer times when it must be quick."""
+        return min(wanted, 3) if self.quick else wanted
+
+    @property
+    def data_dir(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def state(self) -> ServerState:
+        """The backend, running."""
+        if self._state is None:
+            with open(self.directory / "server.log", "wb") as log:
+                self._serving = subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "ptyshipper",
+                        "serve",
+                        "--port",
+                        "0",
+                        "--data",
+                        self.data_dir,
+                    ],
+                    cwd=REPOSITORY,
+                    env=plain_environ(),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            serving = self._serving
+
+            def started() -> ServerState | None:
+                if serving.poll() is not None:
+                    raise SystemExit((self.directory / "server.log").read_text())
+                return statefile.read(self.data_dir)
+
+            self._state = wait_for(started)
+        return self._state
+
+    @property
+    def backend(self) -> Backend:
+        return Backend(self.data_dir)
+
+    def environ(self, *, shipping: bool) -> dict[str, str]:
+        """The environment of a wrapper in a container, with a spool of its own that nothing overflows."""
+        self._runs += 1
+        environ = plain_environ()
+        environ[_P + "SPOOL_DIR"] = str(self.directory / f"spool-{self._runs}")
+        environ[_P + "SPOOL_MAX_BYTES"] = "4G"
+        environ[_P + "FLUSH_TIMEOUT_S"] = "60"
+        if shipping:
+            environ[_P + "ENDPOINT"] = self.state.url + "/api/logs/ingest"
+            environ[_P + "TOKEN"] = self.state.ingest_token
+        return environ
+
+    def forget_spools(self) -> None:
+        for spool in self.directory.glob("spool-*"):
+            shutil.rmtree(spool, ignore_errors=True)
+
+    def text_file(self, size_bytes: int) -> Path:
+        """A file of 80-column lines, in memory where the system has a file system there."""
+        name = f"text-{size_bytes}"
+        path = self.directory / name
+        if not path.exists():
+            line = b"%09d the quick brown fox jumps over the lazy dog, and again, and once more.\n"
+            block = b"".join(line % number for number in range(10_000))
+            with open(path, "wb") as file:
+                left = size_bytes
+                while left > 0:
+                    left -= file.write(block[:left])
+        path.read_bytes()  # into the page cache
+        return path
+
+    def newest_session(self) -> dict[str, Any]:
+        """The session that began last, as the backend lists it."""
+        return self.backend.sessions(1)[0]
+
+    def count_sessions(self) -> int:
+        _ = self.state
+        return len(self.backend.sessions(_MANY))
+
+    def wait_session(self, number: int) -> dict[str, Any]:
+        """The newest session, once there are ``number`` of them."""
+
+        def came() -> dict[str, Any] | None:
+            sessions = self.backend.sessions(_MANY)
+            return sessions[0] if len(sessions) >= number else None
+
+        return wait_for(came)
+
+
+def plain_environ() -> dict[str, str]:
+    """This environment without what would change how Python, or the wrapper, starts."""
+    dropped = ("PYTHON", _P, "PTYSHIPPER")
+    environ = {k: v for k, v in os.environ.items() if not k.startswith(dropped)}
+    environ["PYTHONPATH"] = str(REPOSITORY)
+    environ["TERM"] = "xterm-256color"
+    return environ
+
+
+def wait_for(look: Callable[[], _Found | None], within_s: float = START_WITHIN_S) -> _Found:
+    """What ``look`` finds, asked again and again."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        found = look()
+        if found is not None:
+            return found
+        if time.monotonic() > deadline_s:
+            raise SystemExit(f"waited {within_s:.0f} s in vain for {look.__qualname__}")
+        time.sleep(0.02)
+
+
+def run_on_pty(argv: Sequence[str], environ: dict[str, str]) -> Run:
+    """Run ``argv`` as the leader of a session on a pty of 80 x 24, and read all that it shows."""
+    return _run(argv, environ, *_open_pty())
+
+
+def run_on_pipe(argv: Sequence[str], environ: dict[str, str]) -> Run:
+    """Run ``argv`` with its stdout on a pipe, and read all that comes."""
+    return _run(argv, environ, *os.pipe())
+
+
+def _open_pty() -> tuple[int, int]:
+    master, slave = os.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    return master, slave
+
+
+def _run(argv: Sequence[str], environ: dict[str, str], reading: int, given: int) -> Run:
+    on_pty = os.isatty(given)
+    started_s = time.perf_counter()
+    pid = _start(argv, environ, given, on_pty=on_pty)
+    os.close(given)
+    buffer = bytearray(_READ_BYTES)
+    count, last_s, first = 0, started_s, b""
+    with _killed_after(pid, RUN_WITHIN_S):
+        while size := _read_into(reading, buffer):
+            last_s = time.perf_counter()
+            if not count:
+                first = bytes(buffer[: min(size, 256)])
+            count += size
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        cpu_s = cpu_seconds(pid)
+    os.close(reading)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return Run(last_s - started_s, count, cpu_s, status, first)
+
+
+def _start(argv: Sequence[str], environ: dict[str, str], given: int, *, on_pty: bool) -> int:
+    """Fork and exec with ``given`` as stdout, on a pty as stdin and stderr too."""
+    path = shutil.which(argv[0]) or argv[0]
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        os.setsid()
+        if on_pty:
+            fcntl.ioctl(given, termios.TIOCSCTTY, 0)
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in range(3):
+            os.dup2(given if on_pty or fd == 1 else nothing, fd)
+        os.closerange(3, 256)
+        os.chdir(REPOSITORY)
+        os.execve(path, list(argv), environ)
+    finally:
+        os._exit(127)
+
+
+def _read_into(fd: int, buffer: bytearray) -> int:
+    """A pty whose last writer is gone says EIO, a pipe nothing."""
+    try:
+        return os.readv(fd, [buffer])
+    except OSError:
+        return 0
+
+
+@contextlib.contextmanager
+def _killed_after(pid: int, seconds: float) -> Iterator[None]:
+    """A benchmark never hangs: what it runs is killed after a while."""
+
+    def kill(*_: object) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+    before = signal.signal(signal.SIGALRM, kill)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def running(argv: Sequence[str], environ: dict[str, str], *, on_pty: bool = False) -> Iterator[int]:
+    """A process that runs meanwhile, its output read and thrown away; its pid."""
+    reading, given = _open_pty() if on_pty else os.pipe()
+    pid = _start(argv, environ, given, on_pty=on_pty)
+    os.close(given)
+    drain = subprocess.Popen(
+        ["cat"], stdin=reading, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGTERM)
+        deadline_s = time.monotonic() + 15
+        while os.waitpid(pid, os.WNOHANG) == (0, 0):
+            if time.monotonic() > deadline_s:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        os.close(reading)
+        drain.kill()
+        drain.wait()
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of one process, all its threads, in steps of 10 ms; also of a zombie."""
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+
+
+def precise_cpu_seconds(pid: int) -> float:
+    """The same of a process that runs and ends no thread meanwhile, from the scheduler's count."""
+    spent_ns = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            spent_ns += int((task / "schedstat").read_text().split()[0])
+        except OSError:
+            return cpu_seconds(pid)  # a kernel without the count
+    return spent_ns / 1e9
+
+
+def descendants(pid: int) -> list[int]:
+    """Children, theirs, and so on."""
+    found: list[int] = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if int(_stat(int(entry.name))[1]) == pid:
+                found += [int(entry.name), *descendants(int(entry.name))]
+        except (OSError, IndexError):
+            pass  # it ended while we looked
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat behind the name, which may hold anything."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
