@@ -1,0 +1,51 @@
+# Everything runs in .venv, which the first target that needs it makes. `make` lists the targets.
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# What pytest gets, as in `make test ARGS="-x -k resize"`; also taken by bench and demo.
+ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help venv check test integration demo bench build clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(READY) ## make .venv with everything that development needs
+
+$(READY): pyproject.toml
+	@.ci/venv $(VENV)
+	@echo "installing into $(VENV)"
+	@$(PIP) install --editable '.[dev]'
+	@touch $@
+
+check: $(READY) ## format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(READY) ## every test
+	@.ci/tools
+	$(BIN)/python -m pytest tests integration $(ARGS)
+
+integration: $(READY) ## the black-box tests alone
+	@.ci/tools
+	$(BIN)/python -m pytest integration $(ARGS)
+
+demo: $(READY) ## see it at work: backend, a wrapped program, what arrived
+	@$(BIN)/python -m integration.demo $(ARGS)
+
+bench: $(READY) ## measure, each figure beside a peer; ARGS="--quick", ARGS="--only cpu"
+	@$(BIN)/python -m integration.bench $(ARGS)
+
+build: $(READY) ## wheel and sdist into dist/
+	@$(PIP) install 'hatchling>=1.25,<2'
+	$(BIN)/python -m hatchling build -d dist
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
