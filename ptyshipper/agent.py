@@ -83,6 +83,7 @@ class Agent:
         tty: TtyMode | None,
         load_settings: Callable[[Callable[[str], None]], AgentSettings],
     ) -> None:
+        self._closed = occupy_closed()
         self._command = Command(
             argv, {k: v for k, v in environ.items() if not k.startswith(_PRIVATE_PREFIX)}
         )
@@ -98,7 +99,6 @@ class Agent:
 
     def run(self) -> Outcome:
         """Run the program to its end. The terminal is as it was on every way out."""
-        occupy_closed()
         try:
             return self._run()
         finally:
@@ -110,7 +110,7 @@ class Agent:
         try:
             program, stdio = self._spawn()
         except SpawnError as error:
-            failure, stdio = error, plan(self._tty)
+            failure, stdio = error, plan(self._tty, self._closed)
         if failure is None:
             if self._terminal is not None and not stdio.shares_job:
                 self._terminal.make_raw()
@@ -147,14 +147,14 @@ class Agent:
 
     def _spawn(self) -> tuple[Program, StdioPlan]:
         """Start the program as planned, or on plain pipes where no pty can be had."""
-        stdio = plan(self._tty)
+        stdio = plan(self._tty, self._closed)
         try:
             self._terminal = outer_terminal(stdio)
             return spawn(self._command, stdio, self._terminal, self._pristine), stdio
         except OSError as error:
             self._terminal = None
             self.warn(f"no pseudo-terminal can be had ({error.strerror}); the program gets pipes")
-        stdio = plan("never")
+        stdio = plan("never", self._closed)
         try:
             return spawn(self._command, stdio, None, self._pristine), stdio
         except OSError as error:

@@ -66,9 +66,9 @@ def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
 
 
-def plan(mode: TtyMode) -> StdioPlan:
-    """What the program gets, from what is on 0, 1 and 2 now."""
-    found = [_status(fd) for fd in range(3)]
+def plan(mode: TtyMode, closed: frozenset[int] = frozenset()) -> StdioPlan:
+    """What the program gets, from what is on 0, 1 and 2 now, and which of them were found closed."""
+    found = [None if fd in closed else _status(fd) for fd in range(3)]
     tty = tuple(status is not None and os.isatty(fd) for fd, status in enumerate(found))
     become = []
     for fd, status in enumerate(found):
@@ -91,14 +91,13 @@ def plan(mode: TtyMode) -> StdioPlan:
     )
 
 
-def occupy_closed() -> None:
+def occupy_closed() -> frozenset[int]:
     """Open /dev/null on those of 0, 1, 2 that are closed, so that nothing of ours lands there.
 
-    The program still finds them closed: ``spawn`` closes them again (``Become.CLOSED``).
+    Comes before anything else is opened. The program still finds them closed (``Become.CLOSED``).
     """
-    for fd in range(3):
-        if _status(fd) is None:
-            read_end = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-            if read_end != fd:
-                os.dup2(read_end, fd, inheritable=False)
-                os.close(read_end)
+    closed = frozenset(fd for fd in range(3) if _status(fd) is None)
+    for fd in sorted(closed):
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the lowest that is free: it is fd
+        assert null == fd
+    return closed
