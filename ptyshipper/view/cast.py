@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import re
 import shlex
 from datetime import datetime
 from typing import Any
@@ -23,9 +22,9 @@ from ptyshipper.records import (
     read_resized,
 )
 from ptyshipper.view.lines import lost
+from ptyshipper.view.newlines import NewLines
 
 DEFAULT_COLS, DEFAULT_ROWS = 80, 24
-_BARE_NEWLINE = re.compile(r"(?<!\r)\n")
 
 
 class CastWriter:
@@ -38,6 +37,8 @@ class CastWriter:
         self._decoders = {
             int(kind): codecs.getincrementaldecoder("utf-8")("replace") for kind in OUTPUT_KINDS
         }
+        # No terminal has seen these streams.
+        self._new_lines = {int(Kind.STDOUT): NewLines(), int(Kind.STDERR): NewLines()}
 
     def header(self) -> str:
         """The first line."""
@@ -57,10 +58,9 @@ class CastWriter:
     def feed(self, record: Record) -> str:
         """The event that a record makes; empty where it makes none."""
         if record.kind in OUTPUT_KINDS:
-            shown = self._decoders[record.kind].decode(record.payload)
-            if record.kind != Kind.TTY:
-                # No terminal has turned these newlines into new lines yet.
-                shown = _BARE_NEWLINE.sub("\r\n", shown)
+            lines = self._new_lines.get(record.kind)
+            payload = record.payload if lines is None else lines.feed(record.payload)
+            shown = self._decoders[record.kind].decode(payload)
             return self._event(record.time_us, "o", shown) if shown else ""
         if record.kind == Kind.RESIZED:
             size = read_resized(record.payload)

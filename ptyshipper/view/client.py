@@ -11,7 +11,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidHandshake,
+    InvalidStatus,
+    WebSocketException,
+)
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
@@ -177,6 +182,10 @@ class Backend:
             ) from None
         except (ProtocolError, RecordError) as error:
             raise BackendError(f"the backend sent what can't be read: {error}") from None
+        except InvalidHandshake as error:
+            if isinstance(error.__cause__, EOFError):
+                raise _Gone(str(_unreachable(self._data_dir, state, error))) from None
+            raise BackendError(f"what answers at {state.url} is no ptyshipper backend") from None
         except (OSError, WebSocketException) as error:
             raise _Gone(str(_unreachable(self._data_dir, state, error))) from None
 

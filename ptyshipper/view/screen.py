@@ -50,7 +50,7 @@ _LEAVE_ALTERNATE = "\x1b[?1049l"
 
 
 class ScreenFilter:
-    """Takes the bytes of one terminal in any pieces; gives those that are safe to show.
+    """Takes the bytes of one stream in any pieces; gives those that are safe to show.
 
     What it gives does not depend on how the bytes were cut, only on when the last byte of a sequence
     came.
@@ -81,15 +81,14 @@ class ScreenFilter:
                 if len(text) - at <= MAX_SEQUENCE_CHARACTERS:
                     self._waiting = text[at:]
                     break
-                at += 1
+                at += 1  # it could go on for ever: no terminal knows such a one
             elif string := _STRING.match(text, at):
                 self._in_string = True
                 at = string.end()
-            elif sequence := _CSI.match(text, at):
-                if sequence.end() - at <= MAX_SEQUENCE_CHARACTERS:
-                    shown.append(self._csi(*sequence.groups()))
+            elif sequence := _CSI.match(text, at, at + MAX_SEQUENCE_CHARACTERS):
+                shown.append(self._csi(*sequence.groups()))
                 at = sequence.end()
-            elif sequence := _ESCAPE.match(text, at):
+            elif sequence := _ESCAPE.match(text, at, at + MAX_SEQUENCE_CHARACTERS):
                 shown.append(_escape(*sequence.groups()))
                 at = sequence.end()
             else:
@@ -125,10 +124,10 @@ class ScreenFilter:
             known = final in _FINALS
         return f"\x1b[{parameters}{intermediates}{final}" if known else ""
 
-    def leave(self) -> bytes:
-        """What puts the terminal back to rights when the watcher leaves."""
-        alternate = _LEAVE_ALTERNATE if self.alternate_screen else ""
-        return (_LEAVE + _INPUT_MODES_OFF + alternate).encode()
+
+def leaving(*, alternate_screen: bool) -> bytes:
+    """What puts a terminal back to rights when its watcher leaves."""
+    return (_LEAVE + _INPUT_MODES_OFF + _LEAVE_ALTERNATE * alternate_screen).encode()
 
 
 def _escape(intermediates: str, final: str) -> str:

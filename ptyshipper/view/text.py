@@ -8,7 +8,11 @@ RESET = "\x1b[0m"
 DIM = "\x1b[2m"
 
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")
-_CONTROLS = re.compile(r"\x1b\[[0-9;:]*m|[\x00-\x08\x0a-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, and moves that mean nothing within a line
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links, the clipboard
+    r"|[\x00-\x08\x0a-\x1f\x7f-\x9f]"
+)
 
 
 def last_rewrite(content: bytes) -> bytes:
@@ -23,9 +27,11 @@ def decoded(content: bytes) -> str:
 
 
 def visible(text: str, *, colours: bool) -> str:
-    """Safe on a terminal: control characters other than tab are shown, as ``^[`` or ``<9b>``.
+    """Safe on a terminal, and one line long if ``text`` is.
 
-    With ``colours``, SGR sequences stay in force until the end of the text; without, they go.
+    Colours stay in force until the end of the text where ``colours`` says so. Whole sequences that
+    move the cursor or set a title are left out; any other control character but tab is shown, as
+    ``^[`` or ``<9b>``.
     """
     coloured = False
 
@@ -33,15 +39,12 @@ def visible(text: str, *, colours: bool) -> str:
         nonlocal coloured
         control = match[0]
         if len(control) > 1:
-            coloured = coloured or colours
-            return control if colours else ""
+            if not colours or not _SGR.fullmatch(control):
+                return ""
+            coloured = True
+            return control
         code = ord(control)
         return f"^{chr(code ^ 0x40)}" if code < 0x80 else f"<{code:02x}>"
 
     shown = _CONTROLS.sub(show, text)
     return shown + RESET if coloured else shown
-
-
-def without_colours(text: str) -> str:
-    """Text without its SGR sequences."""
-    return _SGR.sub("", text)

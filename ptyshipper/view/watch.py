@@ -17,8 +17,9 @@ from ptyshipper.errors import UsageError
 from ptyshipper.records import OUTPUT_KINDS, Kind, Record
 from ptyshipper.view.client import Backend, Session
 from ptyshipper.view.lines import lost
+from ptyshipper.view.newlines import NewLines
 from ptyshipper.view.output import ends_quietly, is_person
-from ptyshipper.view.screen import ENTER, ScreenFilter
+from ptyshipper.view.screen import ENTER, ScreenFilter, leaving
 
 REPLAY_BYTES = 4 << 20
 """How much of the past is shown first. A program that draws a screen redraws it within much less."""
@@ -56,11 +57,11 @@ def watch(data_dir: Path, session: str) -> int:
     found = backend.find(session)
     # An offset counts the records' headers too: this begins a little earlier than it says.
     offset = max(0, found["bytes"] + found["lost_bytes"] - REPLAY_BYTES)
-    screen = ScreenFilter()
+    screen = _Screen()
     left = threading.Event()
     ended: Session | None = None
     try:
-        with _ended_by_signals(), _keyboard_quiet(), _keys_leave(left):
+        with _ended_by_signals(), _terminal_quiet(), _keys_leave(left):
             try:
                 ended = _show(backend.records(found["id"], offset, follow=True), screen)
             finally:
@@ -71,17 +72,37 @@ def watch(data_dir: Path, session: str) -> int:
     return 0
 
 
-def _show(items: Iterator[Record | Session], screen: ScreenFilter) -> Session | None:
+def _show(items: Iterator[Record | Session], screen: _Screen) -> Session | None:
     """Show the records, and return the session when it has ended."""
     _write(ENTER.encode())
     for item in items:
         if not isinstance(item, Record):
             return item
-        if item.kind in OUTPUT_KINDS:
-            _write(screen.feed(item.payload))
-        elif item.kind == Kind.GAP:
-            _write(f"\r\n--- {lost(item)} ---\r\n".encode())
+        _write(screen.feed(item))
     return None
+
+
+class _Screen:
+    """The safe part of a session's output, ready for a terminal that adds no returns of its own."""
+
+    def __init__(self) -> None:
+        self._filters = {int(kind): ScreenFilter() for kind in OUTPUT_KINDS}
+        # A terminal's newlines have their returns, or are meant to have none.
+        self._new_lines = {int(Kind.STDOUT): NewLines(), int(Kind.STDERR): NewLines()}
+
+    def feed(self, record: Record) -> bytes:
+        if record.kind == Kind.GAP:
+            return f"\r\n--- {lost(record)} ---\r\n".encode()
+        if record.kind not in OUTPUT_KINDS:
+            return b""
+        shown = self._filters[record.kind].feed(record.payload)
+        lines = self._new_lines.get(record.kind)
+        return shown if lines is None else lines.feed(shown)
+
+    def leave(self) -> bytes:
+        return leaving(
+            alternate_screen=any(each.alternate_screen for each in self._filters.values())
+        )
 
 
 def _how_it_ended(session: Session) -> str:
@@ -97,7 +118,7 @@ def _write(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _put_to_rights(screen: ScreenFilter) -> None:
+def _put_to_rights(screen: _Screen) -> None:
     # From here to the end no signal may come between the terminal and its owner.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     try:
@@ -126,14 +147,12 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _keyboard_quiet() -> Iterator[None]:
-    """Keys are neither shown nor turned into signals; nothing else about the terminal changes."""
-    if not sys.stdin.isatty():
-        yield
-        return
-    fd = sys.stdin.fileno()
+def _terminal_quiet() -> Iterator[None]:
+    """Keys are neither shown nor turned into signals, and what is written is shown as it is."""
+    fd = sys.stdout.fileno()
     before = termios.tcgetattr(fd)
     quiet = [*before]
+    quiet[1] &= ~termios.OPOST
     quiet[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
     try:
         termios.tcsetattr(fd, termios.TCSANOW, quiet)
