@@ -1,0 +1,107 @@
+"""The README tells of everything that a user can set, run and meet."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ptyshipper import __version__
+from ptyshipper.cli import EXIT_CODES
+from ptyshipper.config import DATA_VARIABLE, SETTINGS, Setting
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+README = (REPOSITORY / "README.md").read_text("utf-8")
+
+
+def table_row(first_cell: str) -> list[str]:
+    """The cells of the one row that begins so."""
+    rows = [
+        re.split(r"(?<!\\)\|", line.strip().strip("|"))
+        for line in README.splitlines()
+        if line.startswith(f"| {first_cell} |")
+    ]
+    assert len(rows) == 1, f"the README has {len(rows)} rows that begin with {first_cell}"
+    return [cell.strip() for cell in rows[0]]
+
+
+def default_as_written(setting: Setting) -> str:
+    match setting.default:
+        case None:
+            return "none"
+        case float() as seconds:
+            return f"`{seconds:g}`"
+        case int() as size_bytes if size_bytes % 2**20 == 0:
+            return f"`{size_bytes // 2**20}M`"
+        case other:
+            return f"`{other}`"
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+def test_readme_has_every_setting_with_flag_and_default(setting: Setting) -> None:
+    """A row of the settings table says what the code's table says."""
+    _, flag, default, meaning = table_row(f"`{setting.variable}`")
+    assert flag == (f"`{setting.flag} {setting.metavar}`" if setting.flag else "none")
+    assert default == default_as_written(setting)
+    assert meaning
+
+
+def test_readme_has_no_setting_that_is_gone() -> None:
+    """Every private variable that the README names is one of the code's table."""
+    named = set(re.findall(r"_PRIVATE_ANVILOPS_LOG_\w+", README))
+    assert named == {setting.variable for setting in SETTINGS}
+
+
+def test_readme_names_the_data_directory_s_variable() -> None:
+    """It is no row of the table: every command reads it."""
+    assert f"`{DATA_VARIABLE}`" in README
+
+
+@pytest.mark.parametrize("code", EXIT_CODES)
+def test_readme_has_every_exit_code(code: int) -> None:
+    """With what it means, as the code's table puts it, less whose code it is."""
+    meaning = EXIT_CODES[code].removeprefix("run, log-shipper: ").partition("; of run")[0]
+    assert table_row(str(code)) == [str(code), meaning]
+
+
+def test_readme_has_every_subcommand_of_the_help() -> None:
+    """Each as a row of the table of commands."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "ptyshipper", "--help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    commands = re.findall(r"^    (\w+)  +\S", shown, re.MULTILINE)
+    assert "run" in commands
+    missing = [
+        name for name in commands if f"| `ptyshipper {name} " not in README.replace("` |", " ` |")
+    ]
+    assert missing == []
+
+
+def test_readme_and_makefile_have_the_same_targets() -> None:
+    """No target without a line for whoever looks for one, and no line without a target."""
+    makefile = (REPOSITORY / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    named = set(re.findall(r"`make ([a-z]+)`", README))
+    assert named == targets
+
+
+def test_files_that_the_readme_sends_to_exist() -> None:
+    """A path in backquotes, of this repository, is there."""
+    paths = re.findall(r"`((?:ptyshipper|integration|tests|\.ci)/[\w./]*)`", README)
+    assert paths
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+
+
+def test_changelog_has_this_version_and_a_place_for_the_next() -> None:
+    """Keep a Changelog: the newest first, and what is not released yet above it."""
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text("utf-8")
+    headings = re.findall(r"^## \[(.+?)\]", changelog, re.MULTILINE)
+    assert headings[:2] == ["Unreleased", __version__]
