@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import resource
@@ -56,6 +57,7 @@ def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], Non
     _make_private(data_dir)
     with _locked(data_dir), _listening(host, port) as listener:
         _raise_descriptor_limit()
+        _collect_less_garbage()
         issued = tokens.read_or_make(data_dir)
         store = SqliteStore(data_dir)
         try:
@@ -100,7 +102,7 @@ async def _run(
 async def _sweep(hub: Hub) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
-        hub.tick(asyncio.get_running_loop().time())
+        await hub.sweep(asyncio.get_running_loop().time())
 
 
 class Router:
@@ -200,6 +202,15 @@ def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _collect_less_garbage() -> None:
+    """What is loaded by now stays; a connection lives long, and looking through all of them each time
+    a few hundred came cost a quarter of accepting 10,000 (measured: 6.0 against 4.4 s of one core).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5_000, 20, 20)
 
 
 def _log_to_stderr() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Protocol
@@ -15,6 +16,8 @@ from ptyshipper.wire.closing import CloseCode
 
 ALIVE_EVERY_S = 10.0
 """Well within the time after which a session without a connection counts as cut off."""
+
+SWEEP_AT_A_TIME = 100
 
 log = logging.getLogger("ptyshipper.backend")
 
@@ -131,12 +134,16 @@ class Hub:
                 live.shipper.ingest.closed(CloseCode.STORE, "the store can't write at the moment")
             )
 
-    def tick(self, now_s: float) -> None:
-        """Close who was silent for too long; once a second is often enough."""
-        for shipper in list(self._shippers):
-            commands = shipper.ingest.tick(now_s)
-            if commands:
-                shipper.do(commands)
+    async def sweep(self, now_s: float) -> None:
+        """Close who was silent for too long; once a second is often enough.
+
+        A few at a time: ten thousand connections that time out together would hold up all others.
+        """
+        shippers = list(self._shippers)
+        for at in range(0, len(shippers), SWEEP_AT_A_TIME):
+            for shipper in shippers[at : at + SWEEP_AT_A_TIME]:
+                shipper.do(shipper.ingest.tick(now_s))
+            await asyncio.sleep(0)
         try:
             for session_id in list(self._misstated):
                 self._restate(session_id)
