@@ -28,6 +28,7 @@ RUN_WITHIN_S = 120.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _P = "_PRIVATE_ANVILOPS_LOG_"
 _READ_BYTES = 1 << 18
+_KEPT_BYTES = 512
 _MANY = 500
 _Found = TypeVar("_Found")
 
@@ -43,14 +44,14 @@ class Run(NamedTuple):
     """A process that has ended.
 
     ``seconds`` run from before the fork until the last byte was read. ``cpu_s`` is what the process
-    itself used, all its threads, none of its children.
+    itself used, all its threads, none of its children. ``output`` is the beginning of what was read.
     """
 
     seconds: float
     output_bytes: int
     cpu_s: float
     status: int
-    first: bytes
+    output: bytes
 
 
 class Bench:
@@ -216,18 +217,18 @@ def _run(argv: Sequence[str], environ: dict[str, str], reading: int, given: int)
     pid = _start(argv, environ, given, on_pty=on_pty)
     os.close(given)
     buffer = bytearray(_READ_BYTES)
-    count, last_s, first = 0, started_s, b""
+    count, last_s, output = 0, started_s, b""
     with _killed_after(pid, RUN_WITHIN_S):
         while size := _read_into(reading, buffer):
             last_s = time.perf_counter()
-            if not count:
-                first = bytes(buffer[: min(size, 256)])
+            if count < _KEPT_BYTES:
+                output += bytes(buffer[: min(size, _KEPT_BYTES)])
             count += size
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         cpu_s = cpu_seconds(pid)
     os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return Run(last_s - started_s, count, cpu_s, status, first)
+    return Run(last_s - started_s, count, cpu_s, status, output)
 
 
 def _start(argv: Sequence[str], environ: dict[str, str], given: int, *, on_pty: bool) -> int:

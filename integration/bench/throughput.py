@@ -74,7 +74,7 @@ def _alternate(
             run = contend()
             if run.status != 0 or run.output_bytes < size:
                 raise SystemExit(
-                    f"{name}: status {run.status}, {run.output_bytes} of {size} bytes; {run.first!r}"
+                    f"{name}: status {run.status}, {run.output_bytes} of {size} bytes; {run.output!r}"
                 )
             rates[name].append(size / _MB / run.seconds)
     return rates
