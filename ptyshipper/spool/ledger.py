@@ -117,14 +117,16 @@ class Ledger:
         """
         with self._lock:
             self.acked_offset = max(self.acked_offset, offset)
-            while len(self._segments) > 1 and self._is_released(0):
-                oldest = self._segments[0]
-                if oldest.released_at_s is None:
-                    oldest.released_at_s = now_s
-                if not oldest.in_memory and now_s - oldest.released_at_s < KEEP_RELEASED_S:
-                    break
-                del self._segments[0]
-                oldest.delete()
+            index = 0
+            while index < len(self._segments) - 1 and self._is_released(index):
+                segment = self._segments[index]
+                if segment.released_at_s is None:
+                    segment.released_at_s = now_s
+                if segment.in_memory or now_s - segment.released_at_s >= KEEP_RELEASED_S:
+                    del self._segments[index]
+                    segment.delete()
+                else:
+                    index += 1
             if not self.has_room and self._unacknowledged_bytes() <= self._room_bytes:
                 self._give_room()
 

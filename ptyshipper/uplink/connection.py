@@ -105,7 +105,9 @@ class Connection:
         return not self._unsent
 
     def send(self, message: bytes) -> None:
-        """Send one message, after the one before was flushed."""
+        """Send one message, after the one before was flushed; nothing once ``ended`` is set."""
+        if self.ended is not None:
+            return
         self._protocol.send_binary(message)
         self._send_protocol_bytes()
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _MAX_LEFTOVER_FAILURES = 5
 """After so many in a row a leftover makes way for the next: it may be the one that can't be taken."""
 
+_GRACE_S = 0.2
+"""A thread that can act at the deadline says goodbye itself; this is for one that can't."""
+
 
 class Uplink:
     """Ships ``spool``, then what earlier sessions left in the same directory.
@@ -60,6 +63,11 @@ class Uplink:
     def connected(self) -> bool:
         return self._own is not None and self._own.is_connected
 
+    @property
+    def is_idle(self) -> bool:
+        """No thread delivers any more; with ``done_fd`` alone one may still be at it."""
+        return self._open_jobs == 0
+
     def start(self) -> None:
         """Begin to ship, in a thread; returns at once."""
         try:
@@ -71,7 +79,7 @@ class Uplink:
             self._end_own()
 
     def finish(self) -> None:
-        """The exit record was flushed: deliver what is left, for at most ``flush_timeout_s``."""
+        """The exit record was flushed: deliver what is left, for ``flush_timeout_s`` and no longer."""
         with self._lock:
             self._deadline_s = time.monotonic() + self._settings.flush_timeout_s
             for courier in self._couriers:
@@ -199,7 +207,7 @@ class Uplink:
             self._set_done()
 
     def _keep_time(self) -> None:
-        self._is_over.acquire(True, self._settings.flush_timeout_s)
+        self._is_over.acquire(True, self._settings.flush_timeout_s + _GRACE_S)
         os.eventfd_write(self.done_fd, 1)
 
     def _set_done(self) -> None:

@@ -43,7 +43,7 @@ class Session:
 
     def forget(self, offset: int) -> None:
         """Lose everything behind ``offset``, rounded down, as after a power cut."""
-        while self.offsets[-1] > offset:
+        while self.offsets[-1] > max(offset, 0):
             self.offsets.pop()
             self.records.pop()
         self.offset = self.offsets[-1]
@@ -181,6 +181,7 @@ class FakeBackend:
         self.heads: list[bytes] = []
         self.errors: list[BaseException] = []
         self.lock = threading.Lock()
+        self.closing = threading.Event()
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -200,6 +201,7 @@ class FakeBackend:
 
     def stop(self) -> None:
         """Close everything; raise what a script raised."""
+        self.closing.set()
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

@@ -1,0 +1,267 @@
+"""Successors: what they find, what they leave alone, and what they never do twice."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ptyshipper import records
+from ptyshipper.records import GapCause, Kind
+from ptyshipper.spool import leftovers
+from ptyshipper.spool.leftovers import Leftover, claim_all, prune
+from ptyshipper.spool.reader import SpoolReader
+from ptyshipper.spool.segment import FILE_HEADER_BYTES, MAX_FILE_BYTES
+from tests.spool.spools import (
+    DESCRIPTION,
+    SESSION_ID,
+    Got,
+    Warnings,
+    die,
+    open_spool,
+    read_all,
+    segment_files,
+    write,
+)
+
+
+def leave(directory: Path, *payloads: bytes, session_id: bytes = SESSION_ID) -> Path:
+    """A session that was killed."""
+    spool = open_spool(directory, Warnings(), session_id=session_id)
+    write(spool, *payloads)
+    die(spool)
+    return directory / session_id.hex()
+
+
+def read(leftover: Leftover) -> Got:
+    reader = SpoolReader(leftover.ledger)
+    try:
+        return read_all(reader)
+    finally:
+        reader.close()
+
+
+def test_a_dead_session_is_delivered_and_deleted(tmp_path: Path) -> None:
+    leave(tmp_path, *[b"x" * 10_000] * 30)
+    (found,) = [
+        (left.session_id, left.description, read(left), left.delete())
+        for left in claim_all(tmp_path)
+    ]
+    assert found[0] == SESSION_ID
+    assert found[1] == DESCRIPTION
+    assert found[2].output == b"x" * 300_000
+    assert found[2].gaps == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_living_session_is_left_alone(tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, Warnings())
+    write(spool, b"x")
+    assert list(claim_all(tmp_path)) == []
+    prune(tmp_path, 0, time.time() + 10**9)
+    assert len(segment_files(tmp_path)) == 1
+    spool.close()
+
+
+def test_two_successors_do_not_deliver_the_same_session(tmp_path: Path) -> None:
+    leave(tmp_path, b"x")
+    first = claim_all(tmp_path)
+    leftover = next(first)
+    assert list(claim_all(tmp_path)) == []
+    leftover.close()
+    assert [left.close() for left in claim_all(tmp_path)] == [None]
+
+
+def test_a_session_that_was_delivered_while_the_other_looked_is_not_delivered_again(
+    tmp_path: Path,
+) -> None:
+    """The lock of a deleted file can be had."""
+    folder = leave(tmp_path, b"x")
+    lock = os.open(folder / "session.json", os.O_RDONLY)
+    (leftover,) = claim_all(tmp_path)
+    original = fcntl.flock
+
+    def flock(fd: int, how: int) -> None:
+        leftover.delete()
+        original(fd, how)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fcntl, "flock", flock)
+        assert list(claim_all(tmp_path)) == []
+    os.close(lock)
+
+
+def test_wrappers_killed_in_mid_write_lose_nothing_that_was_whole(tmp_path: Path) -> None:
+    """kill -9 of a process that writes as fast as it can, over and over, in one directory."""
+    script = (
+        "import sys; from pathlib import Path; from tests.spool.spools import *\n"
+        "spool = open_spool(Path(sys.argv[1]), Warnings(), session_id=os.urandom(16))\n"
+        "for index in range(10**9):\n"
+        "    write(spool, b'%d,' % index)\n"
+        "    if index == 100: print(flush=True)\n"
+    )
+    for _ in range(5):
+        command = [sys.executable, "-c", script, str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            process.kill()
+    found = [(read(left), left.delete())[0] for left in claim_all(tmp_path)]
+    assert len(found) == 5
+    for got in found:
+        numbers = got.output.split(b",")[:-1]
+        assert len(numbers) > 100
+        if not got.gaps:
+            assert numbers == [b"%d" % index for index in range(len(numbers))]
+
+
+@pytest.mark.parametrize("cut", [1, 15, 16, 17, 99])
+def test_a_torn_tail_is_the_end_and_no_loss(cut: int, tmp_path: Path) -> None:
+    leave(tmp_path, b"a" * 100, b"b" * 100)
+    (path,) = segment_files(tmp_path)
+    os.truncate(path, path.stat().st_size - cut)
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    assert got.output == b"a" * 100
+    assert got.gaps == []
+    leftover.close()
+
+
+def test_a_tail_of_zeros_is_the_end(tmp_path: Path) -> None:
+    """What a file system may leave of an append after a power cut."""
+    leave(tmp_path, b"a" * 100)
+    (path,) = segment_files(tmp_path)
+    os.truncate(path, path.stat().st_size + 4096)
+    (leftover,) = claim_all(tmp_path)
+    assert read(leftover).gaps == []
+    leftover.close()
+
+
+def test_damage_before_the_tail_is_a_gap(tmp_path: Path) -> None:
+    leave(tmp_path, b"a" * 100, b"b" * 100, b"c" * 100)
+    (path,) = segment_files(tmp_path)
+    with open(path, "r+b") as file:
+        file.seek(FILE_HEADER_BYTES + 116 + 50)
+        file.write(b"!")
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    assert got.output == b"a" * 100 + b"c" * 100
+    assert got.gaps == [records.Gap(116, 100, GapCause.CORRUPT)]
+    leftover.close()
+
+
+@pytest.mark.parametrize("damaged", [b"", b"short", b"\0" * 200, b"PTYSPL\x00\x01" + b"\1" * 200])
+def test_a_segment_that_is_none_is_a_gap(damaged: bytes, tmp_path: Path) -> None:
+    leave(tmp_path, *[b"x" * 10_000] * 20)
+    segment_files(tmp_path)[1].write_bytes(damaged)
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    assert [gap.cause for gap in got.gaps] == [GapCause.CORRUPT]
+    assert got.counted_bytes == 200_000
+    leftover.close()
+
+
+@pytest.mark.parametrize("exited", [False, True])
+def test_whether_the_program_exited_is_known(exited: bool, tmp_path: Path) -> None:
+    spool = open_spool(tmp_path, Warnings())
+    write(spool, b"x")
+    if exited:
+        write(spool, records.exited(0, 0, False), kind=Kind.EXITED)
+    die(spool)
+    (leftover,) = claim_all(tmp_path)
+    assert leftover.has_exited is exited
+    leftover.close()
+
+
+def test_a_session_killed_before_its_first_record_is_taken_away(tmp_path: Path) -> None:
+    leave(tmp_path)
+    (leftover,) = claim_all(tmp_path)
+    assert read(leftover).records == []
+    leftover.delete()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_session_is_left_alone(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    leave(outside, b"x")
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    name = SESSION_ID.hex()
+    (spool / "README").write_text("mine")
+    (spool / "not-hex").mkdir()
+    (spool / name.upper().replace("0", "A")).mkdir()
+    (spool / name).symlink_to(outside / name)
+    (spool / ("1" * 32)).write_text("a file")
+    (spool / ("2" * 32)).mkdir()
+    (spool / ("3" * 32)).mkdir()
+    (spool / ("3" * 32) / "session.json").symlink_to("/etc/passwd")
+    (spool / ("4" * 32)).mkdir()
+    os.mkfifo(spool / ("4" * 32) / "session.json")
+    for number, text in enumerate(["", "[]", "{", "[" * 15_000, "x" * 20_000], 5):
+        (spool / (str(number) * 32)).mkdir()
+        (spool / (str(number) * 32) / "session.json").write_text(text)
+    before = sorted(spool.rglob("*"))
+    assert list(claim_all(spool)) == []
+    assert sorted(spool.rglob("*")) == before
+
+
+def test_hostile_segments_are_passed_over(tmp_path: Path) -> None:
+    folder = leave(tmp_path, b"x" * 100)
+    (good,) = segment_files(tmp_path)
+    (folder / f"{10**6:020d}.seg").symlink_to(good)
+    os.mkfifo(folder / f"{10**7:020d}.seg")
+    (folder / f"{10**8:020d}.seg").mkdir()
+    with open(folder / f"{10**9:020d}.seg", "wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    (folder / "garbage.seg").write_text("x")
+    (folder / f"{1:020d}.seg").write_bytes(good.read_bytes())
+    (leftover,) = claim_all(tmp_path)
+    assert read(leftover).output == b"x" * 100
+    leftover.close()
+
+
+def test_another_sessions_segment_is_passed_over(tmp_path: Path) -> None:
+    folder = leave(tmp_path, b"x" * 100)
+    other = leave(tmp_path, b"y" * 500, session_id=b"\xff" * 16)
+    (good,) = other.glob("*.seg")
+    good.rename(folder / good.name)
+    found = {left.session_id: (read(left).output, left.close())[0] for left in claim_all(tmp_path)}
+    assert found == {SESSION_ID: b"", b"\xff" * 16: b""}
+
+
+def test_no_directory_is_nothing_to_deliver(tmp_path: Path) -> None:
+    assert list(claim_all(tmp_path / "none")) == []
+    prune(tmp_path / "none", 0, 0.0)
+
+
+def test_the_oldest_go_when_they_hold_too_much(tmp_path: Path) -> None:
+    now_s = time.time()
+    for age in range(4):
+        folder = leave(tmp_path, b"x" * 10_000, session_id=bytes([age]) * 16)
+        os.utime(folder, (now_s - age, now_s - age))
+    prune(tmp_path, 25_000, now_s)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00" * 16, "01" * 16]
+
+
+def test_what_nobody_took_for_a_week_goes(tmp_path: Path) -> None:
+    now_s = time.time()
+    old, young = (leave(tmp_path, b"x", session_id=bytes([n]) * 16) for n in range(2))
+    unfinished = tmp_path / ".new-0123456789abcdef0123456789abcdef"
+    unfinished.mkdir()
+    (unfinished / "session.json").write_text("")
+    for folder in (old, unfinished):
+        os.utime(folder, (now_s - leftovers.MAX_AGE_S - 60,) * 2)
+    prune(tmp_path, 2**30, now_s)
+    assert list(tmp_path.iterdir()) == [young]
+
+
+def test_files_of_others_are_never_deleted(tmp_path: Path) -> None:
+    folder = leave(tmp_path, b"x")
+    (folder / "precious").write_text("mine")
+    prune(tmp_path, 0, time.time())
+    assert [path.name for path in folder.iterdir()] == ["precious"]
