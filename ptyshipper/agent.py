@@ -112,8 +112,6 @@ class Agent:
         except SpawnError as error:
             failure, stdio = error, plan(self._tty, self._closed)
         if failure is None:
-            if self._terminal is not None and not stdio.shares_job:
-                self._terminal.make_raw()
             let_go(stdio, self._terminal)
         self._signals.start()
         settings = self._load_settings(self.warn)

@@ -73,6 +73,7 @@ class Program:
         shares_group: it is in our process group and gets what the terminal outside sends to it.
         monitor_pid: the leader of its session, 0 where it leads itself or shares ours.
         report_fd: the monitor's reports, -1 where there is none.
+        begins_behind: it began in the background of its terminal.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Program:
         shares_group: bool,
         monitor_pid: int = 0,
         report_fd: int = -1,
+        begins_behind: bool = False,
     ) -> None:
         self.pid = pid
         self.master_fd = master_fd
@@ -92,6 +94,7 @@ class Program:
         self.shares_group = shares_group
         self.monitor_pid = monitor_pid
         self.report_fd = report_fd
+        self.begins_behind = begins_behind
         self.is_stopped = False
 
     def send(self, signo: int) -> None:

@@ -161,6 +161,7 @@ class _Start:
             shares_group=False,
             monitor_pid=monitor_pid,
             report_fd=report_read,
+            begins_behind=not in_foreground,
         )
 
     def _fork_pty(self, run: Callable[[], NoReturn]) -> tuple[int, int]:

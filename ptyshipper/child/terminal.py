@@ -20,6 +20,9 @@ NO_SIZE = bytes(WINSIZE_BYTES)
 
 Attributes = list[Any]
 
+_TYPED_LINES = 256
+"""More are not read ahead: on a terminal that hung up every read gives an empty line."""
+
 
 def raw_from(attributes: Attributes) -> Attributes:
     """The same terminal in raw mode, as cfmakeraw(3) makes it."""
@@ -86,16 +89,36 @@ class Terminal:
         except OSError:
             return True  # ENOTTY: not our controlling terminal, no job control applies
 
-    def make_raw(self) -> None:
-        """Hand every byte through. The modes found now are what ``restore`` goes back to.
+    def make_raw(self) -> bytes:
+        """Hand every byte through from now on. The modes found now are what ``restore`` goes back to.
+
+        Returns what was typed before, in whole lines, as it was typed. A ^D among them would be read
+        as a NUL once the terminal is raw (drivers/tty/n_tty.c), so they are read first.
 
         TCSANOW: waiting for output to drain would hang on a terminal that is stopped.
         """
         if self.is_raw or not self.in_foreground():
-            return
+            return b""
         self.attributes = termios.tcgetattr(self.fd)
+        typed = self._typed_lines()
         termios.tcsetattr(self.fd, termios.TCSANOW, raw_from(self.attributes))
         self.is_raw = True
+        return typed
+
+    def _typed_lines(self) -> bytes:
+        """The whole lines that wait to be read. One that ends without a line feed was ended by ^D."""
+        lflag, control = self.attributes[3], self.attributes[6]
+        if not self.never_blocks or not lflag & termios.ICANON:
+            return b""
+        lines: list[bytes] = []
+        while len(lines) < _TYPED_LINES:
+            try:
+                line = os.read(self.fd, 4096)
+            except OSError:
+                break
+            end_of_file = b"" if line.endswith(b"\n") else control[termios.VEOF]
+            lines.append(line + end_of_file)
+        return b"".join(lines)
 
     def restore(self) -> None:
         """Go back to the modes that ``make_raw`` found; nothing from the background."""

@@ -26,16 +26,27 @@ class Job:
     """The program as a job of the shell outside.
 
     Args:
+        put_typed: takes what was typed before the terminal was ours.
         show_all: writes out what is pending, before the shell prints its prompt over it.
     """
 
     def __init__(
-        self, program: Program, terminal: Terminal | None, show_all: Callable[[], None]
+        self,
+        program: Program,
+        terminal: Terminal | None,
+        put_typed: Callable[[bytes], None],
+        show_all: Callable[[], None],
     ) -> None:
         self._program = program
         self._terminal = terminal
+        self._put_typed = put_typed
         self._show_all = show_all
         self._resumed_at_s = -_OWN_RESUME_S
+
+    def begin(self) -> None:
+        """Take the terminal where the program begins in its foreground."""
+        if self._terminal is not None and not self._program.begins_behind:
+            self._put_typed(self._terminal.make_raw())
 
     def stopped(self, signo: int) -> None:
         """The program was stopped: give it the terminal that it asked for, or stop with it."""
@@ -70,7 +81,7 @@ class Job:
         if self._terminal is not None:
             in_foreground = self._terminal.in_foreground()
             if in_foreground:
-                self._terminal.make_raw()
+                self._put_typed(self._terminal.make_raw())
                 self._program.set_winsize(self._terminal.winsize())
         if self._program.is_stopped:
             self._program.continue_job(in_foreground=in_foreground)

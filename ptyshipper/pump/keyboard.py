@@ -32,6 +32,10 @@ class Keyboard:
     def has_queued(self) -> bool:
         return bool(self._queue)
 
+    def put(self, typed: bytes) -> None:
+        """Take what was typed before the terminal was raw."""
+        self._queue += typed
+
     def read(self) -> None:
         """Take what was typed, and pass on what goes at once."""
         try:

@@ -63,12 +63,13 @@ class Pump:
         self._masks: dict[int, int] = {}
         self._flows: list[Flow] = []
         self._flow_fds: set[int] = set()
+        self._job = Job(program, None, _no_keyboard, self._show_all)
         self._keyboard: Keyboard | None = None
-        self._job = Job(program, terminal, self._show_all)
         if terminal is not None and program.master_fd >= 0:
             outlet = Outlet(terminal.fd, terminal)
             self._flows.append(TerminalFlow(program.master_fd, outlet, terminal))
             self._keyboard = Keyboard(terminal, program.master_fd)
+            self._job = Job(program, terminal, self._keyboard.put, self._show_all)
         for conduit in program.conduits:
             kind = _CONDUIT_KINDS[conduit.fd]
             self._flows.append(Flow(conduit.read_fd, kind, Outlet(conduit.fd)))
@@ -78,10 +79,11 @@ class Pump:
 
         Raises nothing of its own: what fails on the way out is what the program gets to feel.
         """
+        self._job.begin()
         self._watch()
         while not self._finished():
             ready = dict(self._poll.poll(self._timeout_ms()))
-            if self._move(ready) and ready.keys() <= self._flow_fds:
+            if self._move(ready) and ready.keys() <= self._flow_fds and not self._has_typed():
                 continue  # bytes came and went, nothing else: the hot path
             if self._keyboard is not None:
                 self._type(self._keyboard, ready)
@@ -99,6 +101,9 @@ class Pump:
         self._sink.append(Kind.EXITED, self.now_us(), records.exited(code, signo, dumped))
         self._sink.flush()
         return status
+
+    def _has_typed(self) -> bool:
+        return self._keyboard is not None and self._keyboard.has_queued
 
     def now_us(self) -> int:
         return (monotonic_ns() - self._started_ns) // 1000
@@ -301,6 +306,11 @@ Pump._actions = {
     Policy.CONTINUE: Pump._continue,
     Policy.WINDOW: Pump._resize,
 }
+
+
+def _no_keyboard(typed: bytes) -> None:
+    """Nothing is typed where there is no terminal."""
+
 
 IMPATIENCE = frozenset({1, 2, 3, 15})
 """SIGHUP, SIGINT, SIGQUIT, SIGTERM: after the program's end they mean that nobody waits any more."""

@@ -19,10 +19,6 @@ def set_winsize(fd: int, rows: int, cols: int, xpixel: int = 0, ypixel: int = 0)
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, cols, xpixel, ypixel))
 
 
-def get_winsize(fd: int) -> tuple[int, ...]:
-    return struct.unpack("HHHH", fcntl.ioctl(fd, termios.TIOCGWINSZ, bytes(8)))
-
-
 class Terminal:
     """A pty whose slave is a process's stdio, or part of it.
 
@@ -43,11 +39,12 @@ class Terminal:
         shell: bool = False,
         rows: int = 24,
         cols: int = 80,
+        pixels: Sequence[int] = (0, 0),
         cwd: str | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.master, self.slave = os.openpty()
-        set_winsize(self.master, rows, cols)
+        set_winsize(self.master, rows, cols, *pixels)
         self.shown = bytearray()
         self._read_at = 0
         sys.stdout.flush()
