@@ -88,7 +88,10 @@ async def _run(
 
     def started() -> None:
         state = statefile.ServerState(url, issued.ingest, issued.view, os.getpid())
-        statefile.write(data_dir, state)
+        try:
+            statefile.write(data_dir, state)
+        except OSError as error:
+            raise BackendError(f"can't write to {data_dir}: {error.strerror}") from None
         announce(f"listening on {url}, data in {data_dir}")
 
     server = _Server(app, started, hub.stop)

@@ -40,9 +40,11 @@ class GuardedHttpProtocol(HttpToolsProtocol):
             # A viewer says nothing, so only the kernel can find out that its machine is gone.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-        self._request_timer = self.loop.call_later(REQUEST_WITHIN_S, self.transport.abort)
+        self._start_request_timer()
 
     def data_received(self, data: bytes) -> None:
+        if self._request_bytes == 0:
+            self._start_request_timer()
         self._request_bytes += len(data)
         if self._request_bytes > MAX_REQUEST_BYTES:
             self.transport.abort()
@@ -61,6 +63,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_request_timer()
         super().connection_lost(exc)
+
+    def _start_request_timer(self) -> None:
+        if self._request_timer is None:
+            self._request_timer = self.loop.call_later(REQUEST_WITHIN_S, self.transport.abort)
 
     def _stop_request_timer(self) -> None:
         if self._request_timer is not None:

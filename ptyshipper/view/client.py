@@ -127,9 +127,8 @@ class Backend:
                     if isinstance(item, dict):
                         yield item
                         return
-                    offset, record = item
-                    if record is not None:
-                        yield record
+                    offset, batch = item
+                    yield from batch
             except _Gone as gone:
                 now_s = time.monotonic()
                 deadline_s = now_s + RECONNECT_WITHIN_S if deadline_s is None else deadline_s
@@ -139,8 +138,8 @@ class Backend:
 
     def _stream(
         self, session_id: str, offset: int, follow: bool
-    ) -> Iterator[tuple[int, Record | None] | Session]:
-        """Each record with the offset behind it, and the summary."""
+    ) -> Iterator[tuple[int, list[Record]] | Session]:
+        """Each batch of records with the offset behind it, and the summary."""
         state = self._state()
         url = state.url.replace("http", "ws", 1)
         path = f"/api/sessions/{session_id}/records?from={offset}&follow={int(follow)}"
@@ -163,14 +162,10 @@ class Backend:
                     if isinstance(message, messages.Summary):
                         yield message.session
                         return
-                    at = message.offset
-                    for record in decode(message.records):
-                        at += (
-                            read_gap(record.payload).span
-                            if record.kind == Kind.GAP
-                            else record.size
-                        )
-                        yield at, record
+                    batch = list(decode(message.records))
+                    gaps = [record for record in batch if record.kind == Kind.GAP]
+                    spans = sum(read_gap(gap.payload).span - gap.size for gap in gaps)
+                    yield message.offset + len(message.records) + spans, batch
             raise _Gone("the backend closed before the end of the session was read")
         except ConnectionClosed as error:
             code = error.rcvd.code if error.rcvd is not None else 1006

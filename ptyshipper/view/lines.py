@@ -5,7 +5,7 @@ Output is cut into records anywhere, so a line may span many; its time is that o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, GapCause, Kind, Record, read_gap
 
@@ -20,8 +20,7 @@ CAUSES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """A line without its newline; ``complete`` is False for a piece whose newline is yet to come."""
 
     time_us: int
@@ -30,8 +29,7 @@ class Line:
     complete: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """Output that is missing here."""
 
     time_us: int

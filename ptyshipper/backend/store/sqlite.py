@@ -114,9 +114,10 @@ class SqliteStore:
             for write in writes:
                 self._write(write.session, write.chunk)
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:
+            # Whatever it was: half a transaction must not stay open for the next one to finish.
             self._roll_back()
-            raise StoreError(f"the database can't be written: {error}") from None
+            raise StoreError(f"the database can't be written: {error}") from error
 
     def _roll_back(self) -> None:
         try:

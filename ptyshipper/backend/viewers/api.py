@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
@@ -11,12 +14,17 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ptyshipper.backend.access import refusal
+from ptyshipper.backend.faults import where
 from ptyshipper.backend.session import session_id_of
 from ptyshipper.backend.store.base import Store
 from ptyshipper.errors import StoreError
 
-DEFAULT_LIMIT = 1_000
-MAX_LIMIT = 10_000
+DEFAULT_LIMIT = 100
+MAX_LIMIT = 1_000
+AT_A_TIME = 50
+"""So many are written out before the loop turns again: shippers are not to wait for a long list."""
+
+log = logging.getLogger("ptyshipper.backend")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -24,29 +32,38 @@ Handler = Callable[[Request], Awaitable[Response]]
 def routes(store: Store, view_token: str) -> list[Route]:
     """The HTTP part of the viewers' API."""
 
-    def guarded(handler: Callable[[Request], Response]) -> Handler:
+    def guarded(handler: Handler) -> Handler:
         async def answer(request: Request) -> Response:
             refused = refusal(request.headers.raw, view_token)
             if refused is not None:
                 bearer = {"www-authenticate": "Bearer"}
                 return _plain(refused, bearer if refused is HTTPStatus.UNAUTHORIZED else None)
             try:
-                return handler(request)
-            except StoreError:
+                return await handler(request)
+            except StoreError as error:
+                log.error("%s", error)
                 return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
+            except Exception as error:
+                log.error("a request failed: %s", where(error))
+                return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
         return answer
 
-    def list_sessions(request: Request) -> Response:
+    async def list_sessions(request: Request) -> Response:
         given = request.query_params.get("limit", str(DEFAULT_LIMIT))
         prefix = request.query_params.get("prefix", "")
         if not (given.isascii() and given.isdigit() and len(given) <= 9) or not _is_prefix(prefix):
             return _plain(HTTPStatus.BAD_REQUEST)
-        now_us = time.time_ns() // 1000
         sessions = store.newest(min(int(given), MAX_LIMIT), prefix)
-        return JSONResponse({"sessions": [session.summary(now_us) for session in sessions]})
+        now_us, written = time.time_ns() // 1000, list[str]()
+        for at in range(0, len(sessions), AT_A_TIME):
+            written += [
+                json.dumps(session.summary(now_us)) for session in sessions[at : at + AT_A_TIME]
+            ]
+            await asyncio.sleep(0)
+        return Response(f'{{"sessions":[{",".join(written)}]}}', media_type="application/json")
 
-    def one_session(request: Request) -> Response:
+    async def one_session(request: Request) -> Response:
         session_id = session_id_of(request.path_params["id"])
         session = None if session_id is None else store.load(session_id)
         if session is None:

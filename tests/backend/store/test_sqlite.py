@@ -218,3 +218,14 @@ def test_damaged_database_is_told_in_one_line(tmp_path: Path) -> None:
         SqliteStore(tmp_path)
     assert sqlite.FILE_NAME in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_value_that_no_column_holds_leaves_no_transaction_open(tmp_path: Path) -> None:
+    """It would be a flaw of ours; the next commit is none the worse for it."""
+    store, flawed = SqliteStore(tmp_path), make(1)
+    flawed.output_bytes = 2**70
+    with pytest.raises(StoreError):
+        store.commit([Write(flawed, None)])
+    store.commit([write(make(2), output(b"x"))])
+    assert len(store.newest(10)) == 1
+    store.close()
