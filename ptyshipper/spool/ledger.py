@@ -89,6 +89,7 @@ class Ledger:
         What was acknowledged goes first, the rest only if ``may_drop``; it leaves a hole for which
         ``cause`` is noted. Where it is not enough, ``has_room`` turns false until a release.
         """
+        gone = []
         with self._lock:
             excess_bytes = self._held_bytes(in_memory) - max_bytes
             index = 0
@@ -101,20 +102,21 @@ class Ledger:
                     excess_bytes -= segment.end_offset - segment.start.offset
                     if not released:
                         self._segments[index + 1].cause = cause
-                    del self._segments[index]
-                    segment.delete()
+                    gone.append(self._segments.pop(index))
                 else:
                     index += 1
             if excess_bytes > 0 and not may_drop and self.has_room:
                 self.has_room = False
                 self._room_bytes = max_bytes
                 _drain(self.room_fd)
+        _delete(gone)
 
     def release(self, offset: int, now_s: float) -> None:
         """Everything before ``offset`` was acknowledged: what is held of it may go.
 
         Files stay for ``KEEP_RELEASED_S`` (of the monotonic ``now_s``), memory is freed at once.
         """
+        gone = []
         with self._lock:
             self.acked_offset = max(self.acked_offset, offset)
             index = 0
@@ -123,12 +125,12 @@ class Ledger:
                 if segment.released_at_s is None:
                     segment.released_at_s = now_s
                 if segment.in_memory or now_s - segment.released_at_s >= KEEP_RELEASED_S:
-                    del self._segments[index]
-                    segment.delete()
+                    gone.append(self._segments.pop(index))
                 else:
                     index += 1
             if not self.has_room and self._unacknowledged_bytes() <= self._room_bytes:
                 self._give_room()
+        _delete(gone)
 
     def abandon(self) -> None:
         """Nobody will read any more: free the memory, and let nothing wait for room."""
@@ -178,6 +180,12 @@ class Ledger:
 
 def _start_offset(segment: Segment) -> int:
     return segment.start.offset
+
+
+def _delete(segments: list[Segment]) -> None:
+    """Without the lock: to free the blocks of a file may take the disk a while."""
+    for segment in segments:
+        segment.delete()
 
 
 def _drain(eventfd: int) -> None:

@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -158,27 +158,32 @@ class Connection:
             raise ConnectionFailed(of_trouble(Trouble.NO_SUCH_HOST, reason)) from None
         outcome = of_trouble(Trouble.UNREACHABLE)
         for family, kind, protocol, _, address in found:
-            plain = socket.socket(
-                family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, protocol
-            )
             try:
-                code = plain.connect_ex(address)
-                if code == errno.EINPROGRESS:
-                    wait(plain.fileno(), True, 1 / len(found))
-                    code = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if code == 0:
-                    # A batch waits for nothing: the next one is sent after its acknowledgement.
-                    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    return plain
-                outcome = of_trouble(Trouble.UNREACHABLE, os.strerror(code).lower())
-                plain.close()
+                return self._connect_to(family, kind, protocol, address, wait, 1 / len(found))
             except TimeoutError:
                 outcome = of_trouble(Trouble.TIMED_OUT)
-                plain.close()
-            except BaseException:
-                plain.close()
-                raise
+            except OSError as error:
+                outcome = of_trouble(Trouble.UNREACHABLE, (error.strerror or "unreachable").lower())
         raise ConnectionFailed(outcome)
+
+    def _connect_to(
+        self, family: int, kind: int, protocol: int, address: Any, wait: Wait, share: float
+    ) -> socket.socket:
+        kind |= socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        plain = socket.socket(family, kind, protocol)
+        try:
+            code = plain.connect_ex(address)
+            if code == errno.EINPROGRESS:
+                wait(plain.fileno(), True, share)
+                code = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code != 0:
+                raise OSError(code, os.strerror(code))
+            # A batch waits for nothing: the next one is sent after its acknowledgement.
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except BaseException:
+            plain.close()
+            raise
+        return plain
 
     def _secure(self, plain: socket.socket, tls: ssl.SSLContext, wait: Wait) -> None:
         from ptyshipper.uplink.tls import TlsSocket

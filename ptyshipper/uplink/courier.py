@@ -164,7 +164,8 @@ class Courier:
             connection.flush()
             self._after_send(connection)
         for message in connection.receive():
-            self._on_message(message)
+            if connection is self._connection:  # else the message before it ended that
+                self._on_message(message)
         if connection.ended is not None and connection is self._connection:
             self._handle(core.Closed(connection.ended))
 
