@@ -26,6 +26,7 @@ _SETTLE_S = 2.0
 _GO_IDLE_MB = 5.4
 _GO_START_MS = 5.4
 _SLEEP = ("sleep", "600")
+_SCRIPT = ("script", "-q", "-c", "sleep 600", "/dev/null")
 _ONLY_EXECS = (sys.executable, "-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])")
 
 _FIRST_INSTRUCTION = """
@@ -43,11 +44,11 @@ int main(void) {
 def memory(bench: Bench) -> list[Figure]:
     """RSS and PSS of a wrapper that is connected and has nothing to do, on pipes and on ptys."""
     figures = []
-    with running(
-        ("script", "-q", "-c", "sleep 600", "/dev/null"), plain_environ(), on_pty=True
-    ) as pid:
-        time.sleep(0.3)
-        script = _memory_mb(pid)[0] if shutil.which("script") else None
+    script = None
+    if shutil.which("script"):
+        with running(_SCRIPT, plain_environ(), on_pty=True) as pid:
+            time.sleep(0.3)
+            script = _memory_mb(pid)[0]
     for where, on_pty in (("pipes", False), ("a pty", True)):
         known = bench.count_sessions()
         with running((*LOG_SHIPPER, *_SLEEP), bench.environ(shipping=True), on_pty=on_pty) as pid:
@@ -154,30 +155,41 @@ def idle(bench: Bench) -> list[Figure]:
     name = "system calls while idle"
     if shutil.which("strace") is None:
         return [skipped(name, "strace is missing")]
-    seconds = 5 if bench.quick else 10
+    seconds = 5.0 if bench.quick else 10.0
     known = bench.count_sessions()
-    trace = bench.directory / "trace"
     with running((*LOG_SHIPPER, *_SLEEP), bench.environ(shipping=True), on_pty=True) as pid:
         bench.wait_session(known + 1)
         time.sleep(_SETTLE_S)
-        tracing = subprocess.Popen(
-            ["strace", "-f", "-qq", "-p", str(pid), "-o", trace], stderr=subprocess.PIPE
-        )
-        time.sleep(seconds)
-        failed = tracing.poll() is not None
-        tracing.terminate()
-        complaint = tracing.communicate()[1].decode(errors="replace").strip()
         threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
+        calls = _trace(bench, pid, seconds)
     bench.forget_spools()
-    if failed:
-        return [skipped(name, complaint or "strace can't attach")]
-    seen, calls = _calls(trace.read_text(errors="replace"))
-    if seen != threads:
-        return [skipped(name, f"strace saw {seen} of {threads} threads")]
-    note = f"{seconds} s, {threads} threads"
+    if isinstance(calls, str):
+        return [skipped(name, calls)]
+    with running(_SCRIPT, plain_environ(), on_pty=True) as pid:
+        time.sleep(0.5)
+        of_script = _trace(bench, pid, 2.0)
+    peer = None if isinstance(of_script, str) else len(of_script) * seconds / 2
+    note = f"in {seconds:.0f} s, {threads} threads"
     if calls:
         note += "; " + "; ".join(calls[:5])
-    return [Figure(name, float(len(calls)), "", "util-linux script", 0.0, "0", not calls, note)]
+    return [Figure(name, len(calls), "", "script", peer, "0", not calls, note)]
+
+
+def _trace(bench: Bench, pid: int, seconds: float) -> list[str] | str:
+    """The calls that began within ``seconds``, or why that can't be told."""
+    trace = bench.directory / f"trace-{pid}"
+    tracing = subprocess.Popen(
+        ["strace", "-f", "-qq", "-p", str(pid), "-o", trace], stderr=subprocess.PIPE
+    )
+    time.sleep(seconds)
+    failed = tracing.poll() is not None
+    tracing.terminate()
+    complaint = tracing.communicate()[1].decode(errors="replace").strip()
+    if failed:
+        return complaint or "strace can't attach"
+    threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
+    seen, calls = _calls(trace.read_text(errors="replace"))
+    return calls if seen == threads else f"strace saw {seen} of {threads} threads"
 
 
 def _calls(trace: str) -> tuple[int, list[str]]:

@@ -58,18 +58,22 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 def _cells(figure: Figure) -> tuple[str, ...]:
     peer = figure.peer_name
     if figure.peer is not None:
-        peer = f"{_number(figure.peer)} {figure.unit}, {peer}"
+        peer = f"{_with_unit(figure.peer, figure.unit)}, {peer}"
     return (
         figure.name,
-        "-" if figure.ours is None else f"{_number(figure.ours)} {figure.unit}",
+        "-" if figure.ours is None else _with_unit(figure.ours, figure.unit),
         peer or "-",
-        "-" if figure.ratio is None else f"{figure.ratio:.2f}",
+        "-" if figure.ratio is None else _number(figure.ratio),
         figure.goal or "-",
         {True: "yes", False: "NO", None: "-"}[figure.met],
     )
 
 
+def _with_unit(value: float, unit: str) -> str:
+    return f"{_number(value)} {unit}".rstrip()
+
+
 def _number(value: float) -> str:
     if value >= 100 or value == int(value):
         return f"{value:.0f}"
-    return f"{value:.3g}"
+    return f"{value:.3g}" if value >= 1 else f"{value:.2g}"
