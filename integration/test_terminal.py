@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.patience import until
 from tests.support.server import Server
-from tests.support.terminal import Terminal
+from tests.support.terminal import Terminal, only_child
 from tests.support.wrapping import (
     LOG_SHIPPER,
     shipping_environ,
@@ -331,9 +331,3 @@ def test_nothing_inherited_becomes_non_blocking(environ: dict[str, str], tmp_pat
         terminal.type("\n")
         assert terminal.wait() == 0
     os.close(out_read)
-
-
-def only_child(pid: int) -> int:
-    """The program behind a wrapper: its only child, or that of its monitor."""
-    with open(f"/proc/{pid}/task/{pid}/children") as file:
-        return int(file.read().split()[0])

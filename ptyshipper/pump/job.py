@@ -66,15 +66,17 @@ class Job:
         self._resumed_at_s = monotonic()
         self._go_on()
 
-    def continued(self) -> None:
-        """SIGCONT came: the one that ended our own stop, after which the program was continued
-        already, or one that was meant for the program."""
+    def took_continue(self) -> bool:
+        """SIGCONT came. True where it was for us: the one that ended our own stop, after which the
+        program was continued already, or one for a program that is stopped. Else it is the program's.
+        """
         if monotonic() - self._resumed_at_s < _OWN_RESUME_S:
             self._resumed_at_s = -_OWN_RESUME_S
         elif self._program.is_stopped:
             self._go_on()
         else:
-            self._program.send(signal.SIGCONT)
+            return False
+        return True
 
     def _go_on(self) -> None:
         in_foreground = True

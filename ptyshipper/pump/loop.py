@@ -257,10 +257,7 @@ class Pump:
     def _forward_typed(self, arrived: Arrived) -> None:
         if not arrived.by_kernel:
             self._forward(arrived)
-        elif self._program.shares_group:
-            if self._leads_session:
-                self._forward(arrived)
-        else:
+        elif not self._program.shares_group:
             self._sink.append(Kind.SIGNALLED, self.now_us(), records.signalled(arrived.signo))
             self._program.send_to_group(arrived.signo)
 
@@ -277,7 +274,8 @@ class Pump:
             self._program.send_to_group(arrived.signo)
 
     def _continue(self, arrived: Arrived) -> None:
-        self._job.continued()
+        if not self._job.took_continue():
+            self._forward(arrived)
 
     def _resize(self, arrived: Arrived) -> None:
         """Pass the size on. Where it is the same as before, the kernel is silent and we are not."""

@@ -199,3 +199,9 @@ class Terminal:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def only_child(pid: int) -> int:
+    """The first child of a process: what a wrapper wraps, or its monitor."""
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return int(file.read().split()[0])

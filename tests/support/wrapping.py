@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ptyshipper.wire.paths import INGEST_PATH
+from tests.support.patience import until
 from tests.support.server import REPOSITORY, Server
 
 LOG_SHIPPER = [sys.executable, "-c", "from ptyshipper.cli import main_log_shipper as m; m()"]
@@ -60,8 +61,14 @@ def run(
 
 def latest_session(server: Server) -> dict[str, Any]:
     """The summary of the session that began last."""
-    sessions: list[dict[str, Any]] = server.get("/api/sessions")[1]["sessions"]
-    return sessions[0]
+    found: list[dict[str, Any]] = []
+
+    def listed() -> bool:
+        found[:] = server.get("/api/sessions?limit=1")[1]["sessions"]
+        return bool(found)
+
+    until(listed, "there is a session")
+    return found[0]
 
 
 def stored_output(server: Server, session: dict[str, Any]) -> dict[str, bytes]:
