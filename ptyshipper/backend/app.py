@@ -16,6 +16,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 import uvicorn
+import uvloop
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -61,7 +62,7 @@ def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], Non
         issued = tokens.read_or_make(data_dir)
         store = SqliteStore(data_dir)
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 runner.run(_run(listener, data_dir, issued, store, announce))
         finally:
             store.close()
@@ -180,12 +181,6 @@ class _Server(uvicorn.Server):
         self._on_stopping()
         await asyncio.sleep(0)  # the last acknowledgements go out before uvicorn's own close
         await super().shutdown(sockets)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
-    import uvloop
-
-    return uvloop.new_event_loop
 
 
 @contextmanager

@@ -53,6 +53,8 @@ def shown(*pieces: bytes) -> bytes:
 @example(b"\x1b[" + b"9" * 253 + b"m", [])
 @example(b"\x1b[" + b"9" * 254 + b"m", [])
 @example(b"\x1b" + b" " * 300 + b"F", [])
+@example(b"\x1b]0;x\x1b\\seen", [6])
+@example(b"\x1bPx\x1b[6nseen", [4])
 @example(b"\x1b\x1b]52;c;x\x1b\x1b\\\x1b[6n", [1, 2, 3])
 def test_nothing_dangerous_passes_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     """And how it is cut makes no difference."""
