@@ -57,6 +57,7 @@ class Wrapper:
         self.uplink = Uplink(uplink_settings, self.spool, settings, self.warnings)
         self.written = b""
         self._records = 0
+        self._is_closed = False
 
     def start(self) -> None:
         self.write_record(Kind.STARTED, records.started(1, 80, 24, 0))
@@ -80,6 +81,15 @@ class Wrapper:
         assert ready, "done_fd never became readable"
         return time.monotonic() - started_s
 
+    def close(self) -> None:
+        """End whatever still runs; by now the backend may be gone."""
+        if not self._is_closed:
+            self._is_closed = True
+            self.uplink._settings = self.uplink._settings._replace(flush_timeout_s=0.0)
+            self.uplink.finish()
+            assert wait_until(lambda: self.uplink.is_idle)
+            self.spool.close()
+
     def is_acknowledged(self) -> bool:
         return self.spool.ledger.acked_offset == self.spool.ledger.head.offset
 
@@ -100,11 +110,7 @@ def make() -> Iterator[Callable[..., Wrapper]]:
 
     yield make
     for wrapper in made:
-        # By now the backend is gone: an uplink that still tries shall not.
-        wrapper.uplink._settings = wrapper.uplink._settings._replace(flush_timeout_s=0.0)
-        wrapper.uplink.finish()
-        wait_until(lambda wrapper=wrapper: wrapper.uplink.is_idle)
-        wrapper.spool.close()
+        wrapper.close()
 
 
 Make = Callable[..., Wrapper]
@@ -124,13 +130,11 @@ def test_a_session_is_delivered_once_and_in_order(make: Make, tmp_path: Path) ->
         assert wrapper.uplink.delivered
         session = session_of(backend, wrapper)
         assert session.output() == wrapper.written
-        assert session.byes == [messages.ByeReason.ENDED]
+        assert wait_until(lambda: session.byes == [messages.ByeReason.ENDED])
         assert session.description == DESCRIPTION
         assert session.records[-1].kind == Kind.EXITED
         assert wrapper.warnings == []
-        wrapper.spool.close = lambda: None  # type: ignore[method-assign]
-    wrapper.uplink.finish()
-    Spool.close(wrapper.spool)
+    wrapper.close()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -501,8 +505,9 @@ def test_leftovers_follow_the_first_acknowledgement(make: Make, tmp_path: Path) 
         assert wait_until(lambda: len(list(tmp_path.iterdir())) == 1)
         for wrapper in dead:
             assert session_of(backend, wrapper).output() == wrapper.written
-        assert session_of(backend, dead[0]).byes == [messages.ByeReason.ENDED]
-        assert session_of(backend, dead[1]).byes == [messages.ByeReason.CUT]
+        ended, cut = (session_of(backend, wrapper).byes for wrapper in dead[:2])
+        assert wait_until(lambda: ended == [messages.ByeReason.ENDED])
+        assert wait_until(lambda: cut == [messages.ByeReason.CUT])
         successor.exit()
         assert successor.uplink.delivered
 
@@ -519,7 +524,8 @@ def test_two_successors_deliver_each_leftover_once(make: Make, tmp_path: Path) -
         assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
         for wrapper in dead:
             assert session_of(backend, wrapper).output() == wrapper.written
-            assert session_of(backend, wrapper).byes == [messages.ByeReason.CUT]
+            byes = session_of(backend, wrapper).byes
+            assert wait_until(lambda byes=byes: byes == [messages.ByeReason.CUT])
         assert backend.attempts == 8
 
 
