@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ptyshipper.errors import SpoolError
-from ptyshipper.records import GapCause, Kind
+from ptyshipper.records import HEADER_BYTES, GapCause, Kind
 from ptyshipper.spool.directory import UNFINISHED_PREFIX, SessionFolder
 from ptyshipper.spool.ledger import Ledger
 from ptyshipper.spool.reader import SpoolReader
-from ptyshipper.spool.segment import FileSegment, Mark, load
+from ptyshipper.spool.segment import (
+    FILE_HEADER_BYTES,
+    MAX_FILE_BYTES,
+    FileSegment,
+    Mark,
+    file_name,
+    load,
+)
 
 MAX_AGE_S = 7 * 24 * 3600.0
 """What no backend took for so long is deleted."""
@@ -55,6 +63,25 @@ class Leftover:
             reader.close()
             newest.end_offset = self.ledger.head.offset
             self.has_exited = last_kind == Kind.EXITED
+        self._count_damaged_end()
+
+    def _count_damaged_end(self) -> None:
+        """Move the head behind files that hold records but no header, for a gap up to there.
+
+        How much of the program's output was in them nobody knows any more: at most so much.
+        """
+        for path in self._folder.segment_paths():
+            head = self.ledger.head
+            if os.path.basename(path) != file_name(head.offset):
+                continue
+            found = os.lstat(path)
+            size_bytes = found.st_size - FILE_HEADER_BYTES
+            if stat.S_ISREG(found.st_mode) and 0 < size_bytes <= MAX_FILE_BYTES:
+                lost_bytes = max(0, size_bytes - HEADER_BYTES)
+                self.has_exited = False
+                self.ledger.head = Mark(
+                    head.offset + size_bytes, head.output_bytes + lost_bytes, head.time_us
+                )
 
     def delete(self) -> None:
         """It was delivered."""

@@ -1,6 +1,7 @@
 """Delivers a session's records to a backend, and those of sessions that died before it.
 
-``core`` decides, from events and the time to commands; ``outcomes`` is the table of what each
-failure means, ``backoff`` says when to try again. ``courier`` is the shell around them: the spool's
-reader on one side, a ``connection`` to the ``endpoint`` on the other. ``uplink`` owns the threads.
+``core`` decides, from ``events`` and the time to ``commands``; ``outcomes`` is the table of what each
+failure means, ``backoff`` says when to try again, ``pace`` how often to send. ``courier`` is the shell
+around them: the spool's reader on one side, a ``connection`` to the ``endpoint`` on the other.
+``uplink`` owns the threads.
 """

@@ -24,21 +24,37 @@ from enum import Enum
 from typing import NamedTuple, assert_never
 
 from ptyshipper.uplink.backoff import AttemptLimit, Backoff
+from ptyshipper.uplink.commands import (
+    Command,
+    Connect,
+    Disconnect,
+    Finish,
+    Release,
+    SendBatch,
+    SendBye,
+    SendHeartbeat,
+    SendHello,
+    Warn,
+)
+from ptyshipper.uplink.events import (
+    AckReceived,
+    BatchSent,
+    Closed,
+    Connected,
+    DataCommitted,
+    Event,
+    FinishRequested,
+    Ticked,
+    WelcomeReceived,
+)
 from ptyshipper.uplink.outcomes import Action, Outcome, Trouble, of_trouble
+from ptyshipper.uplink.pace import Pace
 from ptyshipper.wire.messages import MAX_BATCH_BYTES, ByeReason
 
 CONNECT_TIMEOUT_S = 10.0
 WELCOME_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 15.0
 HEARTBEAT_S = 20.0
-
-NAP_S_PER_RECORD_PER_S = 25e-6
-MIN_NAP_S = 0.001
-MAX_NAP_S = 0.04
-RATE_OVER_S = 0.1
-"""A batch costs both ends the same however small it is, so after a small one the uplink naps, the
-longer the faster records come (averaged over so long). At a steady 200 records a second the nap ends
-when the next one comes, so a quieter stream never waits; at 2,000 it is 25 batches a second."""
 
 NEVER = 2**63
 FOREVER_S = float("inf")
@@ -50,114 +66,6 @@ class State(Enum):
     GREETING = "greeting"
     STREAMING = "streaming"
     ENDED = "ended"
-
-
-# Events: what happened.
-
-
-class Connected(NamedTuple):
-    """The WebSocket is open, and the subprotocol ours."""
-
-
-class WelcomeReceived(NamedTuple):
-    offset: int
-    window_bytes: int
-
-
-class AckReceived(NamedTuple):
-    offset: int
-
-
-class DataCommitted(NamedTuple):
-    """The spool can be read up to ``offset``."""
-
-    offset: int
-
-
-class BatchSent(NamedTuple):
-    """The batch of the last SendBatch went to the network, whole; the next begins at the offset."""
-
-    next_offset: int
-    size_bytes: int
-    record_count: int
-
-
-class Closed(NamedTuple):
-    """The attempt failed, or the connection ended."""
-
-    outcome: Outcome
-
-
-class Ticked(NamedTuple):
-    """``timer_s`` was reached; harmless at any other time."""
-
-
-class FinishRequested(NamedTuple):
-    """The program ended and its exit record is committed: deliver by ``deadline_s``, then end."""
-
-    deadline_s: float
-
-
-Event = (
-    Connected
-    | WelcomeReceived
-    | AckReceived
-    | DataCommitted
-    | BatchSent
-    | Closed
-    | Ticked
-    | FinishRequested
-)
-
-
-# Commands: what to do.
-
-
-class Connect(NamedTuple):
-    """Answer with Connected or Closed."""
-
-
-class Disconnect(NamedTuple):
-    """Drop the connection or the attempt; no Closed is expected."""
-
-
-class SendHello(NamedTuple):
-    pass
-
-
-class SendBatch(NamedTuple):
-    """Read and send one batch from ``offset`` on; answer with BatchSent."""
-
-    offset: int
-
-
-class SendHeartbeat(NamedTuple):
-    offset: int
-
-
-class SendBye(NamedTuple):
-    reason: ByeReason
-
-
-class Release(NamedTuple):
-    """Everything before ``offset`` is safe with the backend."""
-
-    offset: int
-
-
-class Warn(NamedTuple):
-    text: str
-
-
-class Finish(NamedTuple):
-    """The last command: ``delivered`` if everything was acknowledged."""
-
-    delivered: bool
-
-
-Command = (
-    Connect | Disconnect | SendHello | SendBatch | SendHeartbeat | SendBye | Release | Warn | Finish
-)
 
 
 class Plan(NamedTuple):
@@ -189,7 +97,6 @@ class Core:
         self.state = State.WAITING
         self.wake_at_offset = NEVER
         self.nap_until_s = 0.0
-        self._records_per_s = 0.0
         self._plan = plan
         self._backoff = backoff
         self._limit = limit
@@ -213,7 +120,7 @@ class Core:
         self._batch_is_out = False  # a SendBatch waits for its BatchSent
         self._sent_s = self._heard_s = now_s
         self._unanswered_since_s = FOREVER_S
-        self._batch_s = now_s
+        self._pace = Pace(now_s)
 
     @property
     def timer_s(self) -> float:
@@ -293,14 +200,7 @@ class Core:
         self._sent = event.next_offset
         self._in_flight.append((event.next_offset, event.size_bytes))
         self._in_flight_bytes += event.size_bytes
-        pause_s = now_s - self._batch_s
-        self._batch_s = now_s
-        self._records_per_s = (self._records_per_s * RATE_OVER_S + event.record_count) / (
-            pause_s + RATE_OVER_S
-        )
-        nap_s = min(MAX_NAP_S, self._records_per_s * NAP_S_PER_RECORD_PER_S)
-        if nap_s >= MIN_NAP_S and event.size_bytes < MAX_BATCH_BYTES // 2:
-            self.nap_until_s = now_s + nap_s
+        self.nap_until_s = now_s + self._pace.nap_s(event.record_count, event.size_bytes, now_s)
         return self._send(now_s)
 
     def _on_tick(self, now_s: float) -> list[Command]:

@@ -18,7 +18,7 @@ from ptyshipper.config import UplinkSettings
 from ptyshipper.errors import ProtocolError
 from ptyshipper.spool.ledger import NEVER, Ledger
 from ptyshipper.spool.reader import SpoolReader
-from ptyshipper.uplink import core
+from ptyshipper.uplink import commands, core, events
 from ptyshipper.uplink.backoff import AttemptLimit, Backoff
 from ptyshipper.uplink.connection import Connection, ConnectionFailed
 from ptyshipper.uplink.endpoint import Endpoint
@@ -72,13 +72,13 @@ class Courier:
         self._on_first_ack = on_first_ack
         self._has_acked = False
         self._core = core.Core(consignment.plan, Backoff(random.random), limit, time.monotonic())
-        self._events: deque[core.Event] = deque()
+        self._events: deque[events.Event] = deque()
         self._is_handling = False
         self._is_finished = False
         self._connect_wanted = False
         self._connection: Connection | None = None
         self._waits_to_write = False
-        self._batch_sent: core.BatchSent | None = None  # while its last bytes are not flushed
+        self._batch_sent: events.BatchSent | None = None  # while its last bytes are not flushed
         self._tls: ssl.SSLContext | None = None
         self._finish_deadline_s: float | None = None  # set by another thread, once
         self._epoll = select.epoll()
@@ -105,8 +105,8 @@ class Courier:
     def run(self) -> None:
         """Deliver until everything was acknowledged, or there is no use in going on."""
         try:
-            self._handle(core.DataCommitted(self._ledger.head.offset))
-            self._handle(core.Ticked())
+            self._handle(events.DataCommitted(self._ledger.head.offset))
+            self._handle(events.Ticked())
             while not self._is_finished:
                 if self._connect_wanted:
                     self._connect_wanted = False
@@ -128,12 +128,12 @@ class Courier:
         self._ledger.wake_at_offset = self._core.wake_at_offset
         head_offset = self._ledger.head.offset
         if head_offset >= self._core.wake_at_offset:
-            self._handle(core.DataCommitted(head_offset))
+            self._handle(events.DataCommitted(head_offset))
             return
         nap_s = self._core.nap_until_s - time.monotonic()
         if nap_s > 0:
             ready = self._nap_epoll.poll(nap_s)
-            self._handle(core.DataCommitted(self._ledger.head.offset))
+            self._handle(events.DataCommitted(self._ledger.head.offset))
             if self._connection is not None:
                 self._on_network(self._connection)
         else:
@@ -143,11 +143,11 @@ class Courier:
             if fd == self._control_fd:
                 self._on_control()
             elif fd == self._data_fd:
-                self._handle(core.DataCommitted(self._ledger.head.offset))
+                self._handle(events.DataCommitted(self._ledger.head.offset))
             elif self._connection is not None and fd == self._connection.fileno():
                 self._on_network(self._connection)
         if not ready or time.monotonic() >= self._core.timer_s:
-            self._handle(core.Ticked())
+            self._handle(events.Ticked())
 
     def _poll(self, until_s: float) -> list[tuple[int, int]]:
         if until_s == core.FOREVER_S:
@@ -156,8 +156,8 @@ class Courier:
 
     def _on_control(self) -> None:
         if self._finish_deadline_s is not None:
-            self._handle(core.DataCommitted(self._ledger.head.offset))
-            self._handle(core.FinishRequested(self._finish_deadline_s))
+            self._handle(events.DataCommitted(self._ledger.head.offset))
+            self._handle(events.FinishRequested(self._finish_deadline_s))
 
     def _on_network(self, connection: Connection) -> None:
         if not connection.is_flushed:
@@ -167,27 +167,27 @@ class Courier:
             if connection is self._connection:  # else the message before it ended that
                 self._on_message(message)
         if connection.ended is not None and connection is self._connection:
-            self._handle(core.Closed(connection.ended))
+            self._handle(events.Closed(connection.ended))
 
     def _on_message(self, message: bytes) -> None:
         try:
             answer = messages.read_backend_message(message)
         except ProtocolError:
-            self._handle(core.Closed(of_trouble(Trouble.BROKEN_PROTOCOL)))
+            self._handle(events.Closed(of_trouble(Trouble.BROKEN_PROTOCOL)))
             return
         match answer:
             case messages.Ack():
-                self._handle(core.AckReceived(answer.offset))
+                self._handle(events.AckReceived(answer.offset))
                 if not self._has_acked:
                     self._has_acked = True
                     self._on_first_ack()
             case messages.Welcome():
-                self._handle(core.DataCommitted(self._ledger.head.offset))
-                self._handle(core.WelcomeReceived(answer.offset, answer.window_bytes))
+                self._handle(events.DataCommitted(self._ledger.head.offset))
+                self._handle(events.WelcomeReceived(answer.offset, answer.window_bytes))
             case _:
                 assert_never(answer)
 
-    def _handle(self, event: core.Event) -> None:
+    def _handle(self, event: events.Event) -> None:
         """Give the event to the core, and carry out what it answers, until there is nothing more."""
         self._events.append(event)
         if self._is_handling:
@@ -198,25 +198,25 @@ class Courier:
                 self._carry_out(command)
         self._is_handling = False
 
-    def _carry_out(self, command: core.Command) -> None:
+    def _carry_out(self, command: commands.Command) -> None:
         match command:
-            case core.SendBatch():
+            case commands.SendBatch():
                 self._send_batch(command.offset)
-            case core.Release():
+            case commands.Release():
                 self._reader.release(command.offset, time.monotonic())
-            case core.SendHeartbeat():
+            case commands.SendHeartbeat():
                 self._send(messages.batch(command.offset, b""))
-            case core.SendHello():
+            case commands.SendHello():
                 self._send(self._hello)
-            case core.SendBye():
+            case commands.SendBye():
                 self._send(messages.bye(command.reason))
-            case core.Connect():
+            case commands.Connect():
                 self._connect_wanted = True
-            case core.Disconnect():
+            case commands.Disconnect():
                 self._disconnect()
-            case core.Warn():
+            case commands.Warn():
                 self._warn(command.text)
-            case core.Finish():
+            case commands.Finish():
                 self.delivered = command.delivered
                 self._is_finished = True
             case _:
@@ -224,7 +224,9 @@ class Courier:
 
     def _send_batch(self, offset: int) -> None:
         batch = self._reader.read(offset)
-        self._batch_sent = core.BatchSent(batch.next_offset, len(batch.records), batch.record_count)
+        self._batch_sent = events.BatchSent(
+            batch.next_offset, len(batch.records), batch.record_count
+        )
         self._send(messages.batch(offset, batch.records))
 
     def _send(self, message: bytes) -> None:
@@ -249,7 +251,7 @@ class Courier:
             connection.open(self._tls, self._wait)
         except ConnectionFailed as failure:
             connection.close()
-            self._handle(core.Closed(failure.outcome))
+            self._handle(events.Closed(failure.outcome))
         except _AttemptOver:
             connection.close()
         except BaseException:
@@ -258,7 +260,7 @@ class Courier:
         else:
             self._connection = connection
             self._epoll.register(connection.fileno(), select.EPOLLIN)
-            self._handle(core.Connected())
+            self._handle(events.Connected())
             # What came together with the answer to the upgrade does not make the socket readable.
             self._on_network(connection)
 
@@ -284,7 +286,7 @@ class Courier:
                         self._on_control()
                 now_s = time.monotonic()
                 if now_s >= self._core.timer_s:
-                    self._handle(core.Ticked())
+                    self._handle(events.Ticked())
                 if self._core.state is not core.State.CONNECTING:
                     raise _AttemptOver
                 if now_s >= until_s:

@@ -166,6 +166,22 @@ def test_a_segment_that_is_none_is_a_gap(damaged: bytes, tmp_path: Path) -> None
     leftover.close()
 
 
+def test_a_newest_segment_that_is_none_is_a_gap_too(tmp_path: Path) -> None:
+    """Nothing follows that tells what was in it; so its size does."""
+    leave(tmp_path, *[b"x" * 10_000] * 20)
+    newest = segment_files(tmp_path)[-1]
+    with open(newest, "r+b") as file:
+        file.write(b"!")
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    (gap,) = got.gaps
+    assert gap.cause == GapCause.CORRUPT
+    assert gap.span == newest.stat().st_size - FILE_HEADER_BYTES
+    assert 200_000 <= got.counted_bytes <= 200_000 + 20 * records.HEADER_BYTES
+    assert not leftover.has_exited
+    leftover.close()
+
+
 @pytest.mark.parametrize("exited", [False, True])
 def test_whether_the_program_exited_is_known(exited: bool, tmp_path: Path) -> None:
     spool = open_spool(tmp_path, Warnings())

@@ -10,28 +10,32 @@ from hypothesis import strategies as st
 
 from ptyshipper.uplink import core
 from ptyshipper.uplink.backoff import AttemptLimit, Backoff
-from ptyshipper.uplink.core import (
-    AckReceived,
-    BatchSent,
-    Closed,
+from ptyshipper.uplink.commands import (
+    Command,
     Connect,
-    Connected,
-    Core,
-    DataCommitted,
     Disconnect,
     Finish,
-    FinishRequested,
     Release,
     SendBatch,
     SendBye,
     SendHeartbeat,
     SendHello,
-    State,
-    Ticked,
     Warn,
+)
+from ptyshipper.uplink.core import Core, State
+from ptyshipper.uplink.events import (
+    AckReceived,
+    BatchSent,
+    Closed,
+    Connected,
+    DataCommitted,
+    Event,
+    FinishRequested,
+    Ticked,
     WelcomeReceived,
 )
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_close, of_status, of_trouble
+from ptyshipper.uplink.pace import MAX_NAP_S
 from ptyshipper.wire.messages import MAX_BATCH_BYTES, ByeReason
 
 LOST = of_trouble(Trouble.LOST)
@@ -48,15 +52,15 @@ class Script:
         self.now_s = 1000.0
         self.core = Core(plan, Backoff(lambda: 1.0), AttemptLimit(), self.now_s)
 
-    def __call__(self, event: core.Event) -> list[core.Command]:
+    def __call__(self, event: Event) -> list[Command]:
         return self.core.handle(event, self.now_s)
 
-    def wait(self) -> list[core.Command]:
+    def wait(self) -> list[Command]:
         """Let time pass until the core wants to be told."""
         self.now_s = max(self.now_s, self.core.timer_s)
         return self(Ticked())
 
-    def stream(self, offset: int = 0, committed: int = 0) -> list[core.Command]:
+    def stream(self, offset: int = 0, committed: int = 0) -> list[Command]:
         """Connect, and be welcomed."""
         self(DataCommitted(committed))
         assert self.wait() == [Connect()]
@@ -383,7 +387,7 @@ def test_a_leftover_that_the_backend_has_already_is_done(offset: int) -> None:
 
 def test_a_leftover_makes_way_after_some_failures_and_warns_of_none() -> None:
     script = Script(live=False, max_failures=3)
-    commands: list[core.Command] = []
+    commands: list[Command] = []
     for _ in range(3):
         script.wait()
         commands += script(Closed(REFUSED))
@@ -435,7 +439,7 @@ def test_a_busy_stream_takes_naps_of_bounded_length() -> None:
     script = Script()
     script.stream()
     waits_s = feed(script, 2000, 2)
-    assert core.MAX_NAP_S / 2 < max(waits_s) <= core.MAX_NAP_S + 0.001
+    assert MAX_NAP_S / 2 < max(waits_s) <= MAX_NAP_S + 0.001
 
 
 def test_a_full_batch_does_not_wait_for_the_nap_to_end() -> None:
@@ -468,7 +472,7 @@ def test_a_finish_ends_the_nap() -> None:
         max_size=60,
     )
 )
-def test_no_order_of_events_breaks_it(events: list[core.Event]) -> None:
+def test_no_order_of_events_breaks_it(events: list[Event]) -> None:
     """After Finish comes nothing, and a timer never stays in the past."""
     script = Script()
     script(DataCommitted(1000))
