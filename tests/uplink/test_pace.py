@@ -36,4 +36,4 @@ def test_a_large_batch_is_followed_by_no_nap() -> None:
 def test_a_rate_is_forgotten() -> None:
     pace = Pace(0.0)
     assert pace.nap_s(1000, 5000, 0.1) == MAX_NAP_S
-    assert pace.nap_s(1, 116, 10.1) == 0
+    assert pace.nap_s(1, 116, 30.1) == 0
