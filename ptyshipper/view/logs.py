@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, Kind, Record, read_started
 from ptyshipper.view import text
-from ptyshipper.view.client import Backend
+from ptyshipper.view.client import Backend, Session
 from ptyshipper.view.lines import Line, LineAssembler, Lost, lost
 from ptyshipper.view.output import ends_quietly, is_person, wants_colours
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MAX_US = 10**17
+"""About 3,000 years: two of them behind 1970 are still a date."""
 
 
 @ends_quietly
@@ -50,7 +53,7 @@ def logs(
     items = backend.records(found["id"], follow=follow)
     out = sys.stdout.buffer
     if raw:
-        return _copy(items, stream, out)
+        return _copy(items, stream, out, flush=follow)
     clock = Clock(found)
     lines = LineAssembler(stream)
     show = _Shower(as_json, timestamps, clock)
@@ -67,13 +70,18 @@ def logs(
     return 0
 
 
-def _copy(items: Any, stream: str | None, out: BinaryIO) -> int:
+def _copy(
+    items: Iterator[Record | Session], stream: str | None, out: BinaryIO, *, flush: bool
+) -> int:
+    """The payloads as they are; 1 where some are missing."""
     status = 0
     for item in items:
         if not isinstance(item, Record):
             break
         if item.kind in OUTPUT_KINDS and stream in (None, STREAM_NAMES[Kind(item.kind)]):
             out.write(item.payload)
+            if flush:
+                out.flush()
         elif item.kind == Kind.GAP:
             out.flush()
             print(f"ptyshipper: {lost(item)}", file=sys.stderr)
@@ -91,12 +99,11 @@ class Clock:
     def see(self, record: Record) -> None:
         """STARTED tells the time to the microsecond."""
         if record.kind == Kind.STARTED:
-            self._start = _EPOCH + timedelta(
-                microseconds=min(read_started(record.payload).wall_us, 4 * 10**15)
-            )
+            wall_us = read_started(record.payload).wall_us
+            self._start = _EPOCH + timedelta(microseconds=min(wall_us, _MAX_US))
 
     def rfc3339(self, time_us: int) -> str:
-        moment = self._start + timedelta(microseconds=min(time_us, 10**17))
+        moment = self._start + timedelta(microseconds=min(time_us, _MAX_US))
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

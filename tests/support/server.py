@@ -43,7 +43,14 @@ class Server:
         """Start it, on the same port as before; ``preamble`` is Python that runs in it first."""
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", preamble + _SERVE, "127.0.0.1", str(self._port), self.data_dir],
+                [
+                    sys.executable,
+                    "-c",
+                    preamble + _SERVE,
+                    "127.0.0.1",
+                    str(self._port),
+                    self.data_dir,
+                ],
                 env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
                 stdout=subprocess.DEVNULL,
                 stderr=log,

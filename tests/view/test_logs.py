@@ -132,6 +132,21 @@ def test_follow_shows_lines_as_they_come_and_ends_with_the_session(server: Serve
     shipper.socket.close()
 
 
+def test_follow_copies_raw_bytes_as_they_come(server: Server) -> None:
+    """A prompt has no newline, and is shown all the same."""
+    shipper = Shipper(server, os.urandom(16))
+    shipper.ship(output(b"prompt> "))
+    call = f"logs(D, {shipper.session_id.hex()!r}, follow=True, raw=True)"
+    with subprocess.Popen(
+        command(call, server.data_dir), env=environment(), stdout=subprocess.PIPE
+    ) as following:
+        assert following.stdout is not None
+        assert following.stdout.read(8) == b"prompt> "
+        shipper.ship(exit_record())
+        assert following.wait(10) == 0
+    shipper.socket.close()
+
+
 def test_closed_pipe_ends_it_silently(server: Server) -> None:
     """As ``| head -1`` does, in the middle of much output."""
     session = shipped(server, *[output(b"line\n" * 10_000)] * 20)
