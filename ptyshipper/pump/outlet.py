@@ -91,9 +91,12 @@ class Outlet:
 def _socket_writer(fd: int) -> Callable[[bytes | memoryview], int]:
     import socket  # 3 ms, for the few whose stdout is one
 
-    end = socket.socket(fileno=os.dup(fd))
-
     def write(data: bytes | memoryview) -> int:
-        return end.send(data, socket.MSG_DONTWAIT)
+        # Borrowed for a call: the descriptor stays the process's own, to be closed as any other.
+        end = socket.socket(fileno=fd)
+        try:
+            return end.send(data, socket.MSG_DONTWAIT)
+        finally:
+            end.detach()
 
     return write
