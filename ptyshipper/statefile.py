@@ -35,7 +35,9 @@ def default_data_dir(environ: dict[str, str]) -> Path:
     if environ.get("PTYSHIPPER_DATA"):
         return Path(environ["PTYSHIPPER_DATA"])
     state = environ.get("XDG_STATE_HOME", "")
-    base = Path(state) if state.startswith("/") else Path(environ.get("HOME") or "/") / ".local/state"
+    base = (
+        Path(state) if state.startswith("/") else Path(environ.get("HOME") or "/") / ".local/state"
+    )
     return base / "ptyshipper"
 
 
@@ -68,8 +70,12 @@ def read(data_dir: Path) -> ServerState | None:
         fields = json.loads(text)
         state = ServerState(**{name: fields[name] for name in ServerState.__annotations__})
     except (ValueError, KeyError, TypeError):
-        raise BackendError(f"{path} is not what 'ptyshipper serve' writes; start it again") from None
-    if not all(isinstance(value, str) for value in (state.url, state.ingest_token, state.view_token)):
+        raise BackendError(
+            f"{path} is not what 'ptyshipper serve' writes; start it again"
+        ) from None
+    if not all(
+        isinstance(value, str) for value in (state.url, state.ingest_token, state.view_token)
+    ):
         raise BackendError(f"{path} is not what 'ptyshipper serve' writes; start it again")
     return state
 
