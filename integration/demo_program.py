@@ -31,13 +31,20 @@ def bar(step: int, columns: int) -> str:
     )
 
 
+def size() -> os.terminal_size:
+    try:
+        return os.get_terminal_size(1)
+    except OSError:
+        return os.terminal_size((72, 24))  # no terminal
+
+
 def main() -> int:
-    window = os.get_terminal_size(1)
+    window = size()
     resized = False
 
     def note(*_: object) -> None:
         nonlocal window, resized
-        window, resized = os.get_terminal_size(1), True
+        window, resized = size(), True
 
     signal.signal(signal.SIGWINCH, note)
     show(f"{BOLD}deploy{PLAIN} of {CYAN}shop{PLAIN}, window {window.columns} x {window.lines}")
