@@ -150,6 +150,11 @@ class Program:
                 self.master_fd, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
             )
 
+    @property
+    def holds_slave(self) -> bool:
+        """Whether any of its output comes through a pty."""
+        return self.slave_fd >= 0 or any(conduit.slave_fd >= 0 for conduit in self.conduits)
+
     def release_slaves(self) -> None:
         """Give up every slave that is held: from now on EIO means that nobody writes any more."""
         if self.slave_fd >= 0:

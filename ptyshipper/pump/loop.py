@@ -21,10 +21,14 @@ from ptyshipper.pump.flow import Flow, TerminalFlow
 from ptyshipper.pump.job import Job
 from ptyshipper.pump.keyboard import Keyboard
 from ptyshipper.pump.outlet import Outlet
+from ptyshipper.pump.pace import Pace
 from ptyshipper.pump.sink import RecordSink
 from ptyshipper.records import Kind
 
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
+_SMALL_PIPE_BYTES = 16_384
+_SMALL_PTY_BYTES = 2_048
+"""A quarter of what a pipe holds (pipe(7)), a sixth of what a pty was measured to take."""
 _CONDUIT_KINDS = {1: Kind.STDOUT, 2: Kind.STDERR}
 
 
@@ -60,11 +64,14 @@ class Pump:
         self._drain_ends_s = 0.0
         self._impatient = False
         self._poll = select.poll()
+        self._rest = select.poll()
         self._masks: dict[int, int] = {}
         self._flows: list[Flow] = []
         self._flow_fds: set[int] = set()
         self._job = Job(program, None, _no_keyboard, self._show_all)
         self._keyboard: Keyboard | None = None
+        self._taken_bytes = 0
+        self._pace = Pace(_SMALL_PTY_BYTES if program.holds_slave else _SMALL_PIPE_BYTES)
         if terminal is not None and program.master_fd >= 0:
             outlet = Outlet(terminal.fd, terminal)
             self._flows.append(TerminalFlow(program.master_fd, outlet, terminal))
@@ -81,10 +88,21 @@ class Pump:
         """
         self._job.begin()
         self._watch()
+        waiting_since_us = self.now_us()
         while not self._finished():
             ready = dict(self._poll.poll(self._timeout_ms()))
-            if self._move(ready) and ready.keys() <= self._flow_fds and not self._has_typed():
-                continue  # bytes came and went, nothing else: the hot path
+            now_us = self.now_us()
+            if (
+                self._move(ready, now_us)
+                and ready.keys() <= self._flow_fds
+                and not self._has_typed()
+            ):
+                # bytes came and went, nothing else: the hot path
+                nap_us = self._pace.nap_us(now_us - waiting_since_us, self._taken_bytes)
+                if nap_us:
+                    self._rest.poll(nap_us / 1000)
+                waiting_since_us = self.now_us()
+                continue
             if self._keyboard is not None:
                 self._type(self._keyboard, ready)
             if self._signals.fd in ready:
@@ -153,15 +171,19 @@ class Pump:
             self._poll.register(fd, mask)
         self._masks = masks
         self._flow_fds = {flow.read_fd for flow in self._flows if flow.read_fd in masks}
+        self._rest = select.poll()
+        for fd, mask in masks.items():
+            if fd not in self._flow_fds:
+                self._rest.register(fd, mask)
 
-    def _move(self, ready: dict[int, int]) -> bool:
+    def _move(self, ready: dict[int, int], now_us: int) -> bool:
         """Read, flush, write; whether what to wait for has stayed the same."""
-        now_us = self.now_us()
+        self._taken_bytes = 0
         has_room = self._sink.has_room
         steady = has_room
         for flow in self._flows:
             if flow.read_fd in ready and has_room and flow.wants_input:
-                flow.read(self._sink, now_us)
+                self._taken_bytes += flow.read(self._sink, now_us)
                 steady = steady and flow.read_fd >= 0
         self._sink.flush()
         for flow in self._flows:
