@@ -226,9 +226,8 @@ def test_a_progress_bar_is_drawn_as_bare(tmp_path: Path, server: Server) -> None
         ("wrapped", LOG_SHIPPER, shipping_environ(server, tmp_path / "spool")),
     ):
         steps = [Step((), r"over[\s\S]*ended with 0")]
-        screen = list(
-            play([*wrapper, python, "-W", "ignore", "bar.py"], steps, tmp_path, env, how)
-        )[0]
+        bar = [*wrapper, python, "-W", "ignore", "bar.py"]
+        (screen,) = play(bar, steps, tmp_path, env, how)
         assert re.search(r"Downloading .*━.*100%", screen), screen
 
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from ptyshipper.uplink.uplink import Uplink
 
 _PRIVATE_PREFIX = b"_PRIVATE_ANVILOPS"
+_COMMAND_BYTES = 8_192
+"""Of a command as much is told as fits this, encoded; the whole description may take twice that."""
 _TTY_VARIABLE = b"_PRIVATE_ANVILOPS_LOG_TTY"
 
 
@@ -233,15 +235,19 @@ def describe(
 
     A command that would not fit is cut; it is there to be recognised, not to be run again.
     """
+    import json
+
     from ptyshipper import __version__
 
     command: list[str] = []
-    left = 8_192
+    left_bytes = _COMMAND_BYTES
     for word in argv:
-        text = word.decode(errors="backslashreplace")[:left]
+        text = word.decode(errors="backslashreplace")[:left_bytes]
+        while len(json.dumps(text)) > left_bytes:
+            text = text[: len(text) // 2]
         command.append(text)
-        left -= len(text.encode("unicode-escape")) + 3
-        if left <= 0:
+        left_bytes -= len(json.dumps(text)) + 1
+        if left_bytes < 2:
             break
     return {
         "deployment_id": settings.deployment_id,

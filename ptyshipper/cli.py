@@ -1,20 +1,17 @@
 """argv in, exit code out: the only place that ends the process.
 
-Signals are seized before anything else is imported, and nothing is imported that the command does
-not need: ``log-shipper`` is the first process of a container.
+Signals are seized first of all, and nothing is imported that the command does not need:
+``log-shipper`` is the first process of a container.
 """
 
 from __future__ import annotations
 
+import os
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
 from ptyshipper.child import signals
-
-_PRISTINE = signals.seize()
-
-import os  # noqa: E402  signals come first
-import sys  # noqa: E402
-from typing import TYPE_CHECKING, Any, NoReturn  # noqa: E402
-
-from ptyshipper.errors import PtyshipperError  # noqa: E402
+from ptyshipper.errors import PtyshipperError
 
 if TYPE_CHECKING:
     import argparse
@@ -35,13 +32,15 @@ EXIT_CODES: dict[int, str] = {
 
 def main_log_shipper() -> NoReturn:
     """``log-shipper COMMAND [ARG…]``: no option of ours, settings from the environment only."""
+    pristine = signals.seize()
     if len(sys.argv) < 2:
         _fail("log-shipper: no command; use: log-shipper COMMAND [ARG…]", 2)
-    _end(_wrap([os.fsencode(word) for word in sys.argv[1:]], {}, None))
+    _end(_wrap([os.fsencode(word) for word in sys.argv[1:]], pristine, {}, None))
 
 
 def main() -> NoReturn:
     """``ptyshipper COMMAND …``."""
+    pristine = signals.seize()
     args, command = _parse(sys.argv[1:])
     try:
         if args.subcommand == "run":
@@ -49,8 +48,8 @@ def main() -> NoReturn:
                 _fail("run: no command; use: ptyshipper run [OPTION…] [--] COMMAND [ARG…]", 2)
             flags = {k: v for k, v in vars(args).items() if k in _flag_names() and v is not None}
             argv = [os.fsencode(word) for word in command]
-            _end(_wrap(argv, flags, args.data, args.token_file, local=True))
-        signals.release(_PRISTINE)
+            _end(_wrap(argv, pristine, flags, args.data, args.token_file, local=True))
+        signals.release(pristine)
         _end(_read_or_serve(args))
     except PtyshipperError as error:
         _fail(str(error), error.exit_code)
@@ -86,6 +85,7 @@ def _flag_names() -> set[str]:
 
 def _wrap(
     argv: list[bytes],
+    pristine: signals.Pristine,
     flags: Mapping[str, str],
     data: str | None,
     token_file: str | None = None,
@@ -106,7 +106,7 @@ def _wrap(
     def load(warn: Callable[[str], None]) -> AgentSettings:
         return _load_settings(environ, flags, data, token_file, warn, local=local)
 
-    outcome = agent.Agent(argv, environ, _PRISTINE, tty, load).run()
+    outcome = agent.Agent(argv, environ, pristine, tty, load).run()
     if local and outcome.session_id is not None and os.isatty(2):
         _say_goodbye(outcome.session_id.hex(), outcome.delivered)
     return outcome.exit_code

@@ -99,8 +99,8 @@ def _whole_number(text: str) -> int:
 def _size(text: str) -> int:
     factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:].upper(), 1)
     size_bytes = _whole_number(text[:-1] if factor > 1 else text) * factor
-    if not 65_536 <= size_bytes <= 2**40:
-        raise ValueError("must lie between 64K and 1024G")
+    if not 2**19 <= size_bytes <= 2**40:
+        raise ValueError("must lie between 512K and 1024G")
     return size_bytes
 
 

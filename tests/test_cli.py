@@ -1,0 +1,117 @@
+"""The command line: its words, its errors in one line, its exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.wrapping import BARE_ENVIRON, LOG_SHIPPER, PTYSHIPPER, run
+
+SUBCOMMANDS = ("run", "serve", "sessions", "logs", "watch", "export")
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    return {**BARE_ENVIRON, "PTYSHIPPER_DATA": str(tmp_path)}
+
+
+@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
+def test_help_has_an_example(environ: dict[str, str], subcommand: str) -> None:
+    done = run([*PTYSHIPPER, subcommand, "--help"], environ)
+    assert done.returncode == 0
+    assert f"examples:\n  ptyshipper {subcommand}" in done.stdout.decode()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["nonsense"],
+        ["run"],
+        ["run", "--nonsense", "x", "true"],
+        ["logs"],
+        ["serve", "--port", "x"],
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_command_line_is_2(environ: dict[str, str], words: list[str]) -> None:
+    done = run([*PTYSHIPPER, *words], environ)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert done.stderr
+
+
+@pytest.mark.parametrize("words", [["sessions"], ["logs", "latest"], ["export", "latest"]])
+def test_without_a_backend_it_says_how_to_start_one(
+    environ: dict[str, str], words: list[str]
+) -> None:
+    done = run([*PTYSHIPPER, *words], environ)
+    assert done.returncode == 1
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert b"ptyshipper serve" in done.stderr
+
+
+def test_run_without_a_backend_warns_once_and_runs(environ: dict[str, str]) -> None:
+    done = run([*PTYSHIPPER, "run", "--", "sh", "-c", "echo out; exit 4"], environ)
+    assert (done.returncode, done.stdout) == (4, b"out\n")
+    assert done.stderr == (
+        b"ptyshipper: no backend runs here, so nothing is recorded; start one with: ptyshipper serve\n"
+    )
+
+
+def test_log_shipper_without_a_command_is_2(environ: dict[str, str]) -> None:
+    done = run(LOG_SHIPPER, environ)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_log_shipper_takes_no_option_of_its_own(environ: dict[str, str]) -> None:
+    assert run([*LOG_SHIPPER, "--help"], environ).returncode == 127
+    assert run([*LOG_SHIPPER, "echo", "--version", "--"], environ).stdout == b"--version --\n"
+
+
+def test_a_damaged_server_json_is_a_warning_to_run_and_an_error_to_readers(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "server.json").write_text("{")
+    done = run([*PTYSHIPPER, "run", "echo", "x"], environ)
+    assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (0, b"x\n", 1)
+    done = run([*PTYSHIPPER, "sessions"], environ)
+    assert (done.returncode, done.stderr.count(b"\n")) == (1, 1)
+
+
+def test_serve_says_what_to_install_where_it_is_missing(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    blocked = (
+        "import sys; sys.modules['starlette'] = None; sys.modules['uvicorn'] = None;"
+        "sys.argv = ['ptyshipper', 'serve']; from ptyshipper.cli import main; main()"
+    )
+    done = run([sys.executable, "-c", blocked], environ)
+    assert done.returncode == 1
+    assert b"ptyshipper[serve]" in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_wrapping_imports_nothing_of_the_backend_and_no_tls(environ: dict[str, str]) -> None:
+    program = (
+        "import sys, ptyshipper.cli, ptyshipper.agent, ptyshipper.spool.spool, ptyshipper.uplink.uplink\n"
+        "bad = {'ssl', 'sqlite3', 'starlette', 'uvicorn', 'asyncio', 'dataclasses', 'argparse', 'socket',"
+        " 'threading', 'websockets'}\n"
+        "print(sorted(bad & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],
+        env={
+            **environ,
+            "PYTHONPATH": ":".join(p for p in sys.path if p) + ":" + environ["PYTHONPATH"],
+        },
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    assert done.stdout == b"[]\n"
