@@ -96,6 +96,11 @@ class Spool:
         """
         return max(min(self._max_bytes, MAX_SUBSTITUTE_BYTES) // 4, MAX_BATCH_BYTES)
 
+    @property
+    def spare_bytes(self) -> int:
+        """What may fill up while a reader takes its time; the rest is for what comes meanwhile."""
+        return self._max_bytes * 3 // 4
+
     def append(self, kind: int, time_us: int, payload: bytes) -> None:
         """Add a record. It can be read after the next ``flush``."""
         self._pending.append(header(kind, time_us, payload))

@@ -73,13 +73,15 @@ class Plan(NamedTuple):
 
     ``live``: more records may come until FinishRequested; else all there is was committed before the
     start. ``bye``: how to say goodbye when everything was acknowledged. ``window_bytes``: the spool's
-    bound on what is unacknowledged. ``max_failures``: end after so many in a row without an ack.
+    bound on what is unacknowledged. ``spare_bytes``: what of the spool may fill up in a flood before
+    it is shipped with all there is. ``max_failures``: end after so many in a row without an ack.
     ``name`` is what warnings call the backend; None for no warnings at all.
     """
 
     live: bool
     bye: ByeReason
     window_bytes: int
+    spare_bytes: int
     max_failures: int | None
     name: str | None
 
@@ -120,7 +122,8 @@ class Core:
         self._batch_is_out = False  # a SendBatch waits for its BatchSent
         self._sent_s = self._heard_s = now_s
         self._unanswered_since_s = FOREVER_S
-        self._pace = Pace(now_s)
+        self._pace = Pace(now_s, self._plan.spare_bytes)
+        self._nap_ends_at_bytes = 0
 
     @property
     def timer_s(self) -> float:
@@ -200,7 +203,9 @@ class Core:
         self._sent = event.next_offset
         self._in_flight.append((event.next_offset, event.size_bytes))
         self._in_flight_bytes += event.size_bytes
-        self.nap_until_s = now_s + self._pace.nap_s(event.record_count, event.size_bytes, now_s)
+        nap = self._pace.nap(event.record_count, event.size_bytes, self._committed, now_s)
+        self.nap_until_s = now_s + nap.length_s
+        self._nap_ends_at_bytes = nap.ends_at_bytes
         return self._send(now_s)
 
     def _on_tick(self, now_s: float) -> list[Command]:
@@ -265,8 +270,8 @@ class Core:
             if is_small:
                 self.wake_at_offset = self._sent + MAX_BATCH_BYTES
                 return []
-        if is_small and now_s < self.nap_until_s and not self._ending:
-            self.wake_at_offset = self._sent + MAX_BATCH_BYTES
+        if now_s < self.nap_until_s and available < self._nap_ends_at_bytes and not self._ending:
+            self.wake_at_offset = self._sent + self._nap_ends_at_bytes
             return []
         self._batch_is_out = True
         self._owe(now_s)

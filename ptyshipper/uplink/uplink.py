@@ -129,7 +129,9 @@ class Uplink:
             leftovers.prune(directory, self._spool_settings.max_bytes, time.time())
         limit = AttemptLimit()
         spool = self._spool
-        plan = Plan(True, ByeReason.ENDED, spool.window_bytes, None, endpoint.name)
+        plan = Plan(
+            True, ByeReason.ENDED, spool.window_bytes, spool.spare_bytes, None, endpoint.name
+        )
         self._own = Courier(
             Consignment(spool.session_id, spool.description, spool.ledger, spool.data_fd, plan),
             endpoint,
@@ -161,7 +163,7 @@ class Uplink:
         assert self._spool_settings.directory is not None
         for leftover in claim_all(self._spool_settings.directory):
             bye = ByeReason.ENDED if leftover.has_exited else ByeReason.CUT
-            plan = Plan(False, bye, MAX_SUBSTITUTE_BYTES // 4, _MAX_LEFTOVER_FAILURES, None)
+            plan = Plan(False, bye, MAX_SUBSTITUTE_BYTES // 4, 0, _MAX_LEFTOVER_FAILURES, None)
             consignment = Consignment(
                 leftover.session_id, leftover.description, leftover.ledger, -1, plan
             )

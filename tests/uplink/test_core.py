@@ -48,7 +48,7 @@ class Script:
 
     def __init__(self, live: bool = True, max_failures: int | None = None) -> None:
         bye = ByeReason.ENDED if live else ByeReason.CUT
-        plan = core.Plan(live, bye, WINDOW_BYTES, max_failures, "host:80" if live else None)
+        plan = core.Plan(live, bye, WINDOW_BYTES, 0, max_failures, "host:80" if live else None)
         self.now_s = 1000.0
         self.core = Core(plan, Backoff(lambda: 1.0), AttemptLimit(), self.now_s)
 
@@ -254,7 +254,7 @@ def test_what_somebody_must_mend_is_tried_slowly(outcome: Outcome) -> None:
 @given(seed=st.integers(0, 2**32), stage=st.sampled_from(["connect", "hello", "stream"]))
 def test_at_most_twenty_attempts_a_minute_whatever_the_backend_does(seed: int, stage: str) -> None:
     source = random.Random(seed)
-    plan = core.Plan(True, ByeReason.ENDED, WINDOW_BYTES, None, None)
+    plan = core.Plan(True, ByeReason.ENDED, WINDOW_BYTES, 0, None, None)
     machine = Core(plan, Backoff(source.random), AttemptLimit(), 0.0)
     now_s, attempts_s = 0.0, []
     machine.handle(DataCommitted(10**9), now_s)

@@ -1,19 +1,30 @@
-"""Naps between small batches."""
+"""Naps between batches: small ones, and bursts of a flood."""
 
 from __future__ import annotations
 
 import pytest
 
-from ptyshipper.uplink.pace import MAX_NAP_S, MIN_NAP_S, Pace
+from ptyshipper.uplink.pace import (
+    BURST_BYTES,
+    BURST_NAP_S,
+    FLOOD_BYTES_PER_S,
+    MAX_NAP_S,
+    MIN_NAP_S,
+    NO_NAP,
+    Nap,
+    Pace,
+)
 from ptyshipper.wire.messages import MAX_BATCH_BYTES
+
+SPARE_BYTES = 32 * 2**20
 
 
 def settled_nap_s(records_per_s: float, size_bytes: int = 116) -> float:
     """The nap of a stream that has gone on for a while, a record a batch."""
-    pace, now_s, nap_s = Pace(0.0), 0.0, 0.0
+    pace, now_s, nap_s = Pace(0.0, SPARE_BYTES), 0.0, 0.0
     for _ in range(2000):
         now_s += 1 / records_per_s
-        nap_s = pace.nap_s(1, size_bytes, now_s)
+        nap_s = pace.nap(1, size_bytes, 0, now_s).length_s
     return nap_s
 
 
@@ -34,6 +45,30 @@ def test_a_large_batch_is_followed_by_no_nap() -> None:
 
 
 def test_a_rate_is_forgotten() -> None:
-    pace = Pace(0.0)
-    assert pace.nap_s(1000, 5000, 0.1) == MAX_NAP_S
-    assert pace.nap_s(1, 116, 30.1) == 0
+    pace = Pace(0.0, SPARE_BYTES)
+    assert pace.nap(1000, 5000, 0, 0.1).length_s == MAX_NAP_S
+    assert pace.nap(1, 116, 0, 30.1) == NO_NAP
+
+
+def burst(committed_per_batch: int, batch_s: float) -> list[Nap]:
+    """The naps of one burst of large batches, while the spool's head moves on."""
+    pace = Pace(0.0, SPARE_BYTES)
+    return [
+        pace.nap(8, MAX_BATCH_BYTES, n * committed_per_batch, n * batch_s)
+        for n in range(1, BURST_BYTES // MAX_BATCH_BYTES + 1)
+    ]
+
+
+def test_after_a_burst_of_a_flood_the_spool_takes_in_more_before_the_next() -> None:
+    """The nap lasts its time, or until the spare room is used."""
+    naps = burst(MAX_BATCH_BYTES, 0.001)
+    assert set(naps[:-1]) == {NO_NAP}
+    assert naps[-1] == (BURST_NAP_S, SPARE_BYTES)
+
+
+def test_what_is_left_of_a_flood_that_is_over_is_shipped_without_naps() -> None:
+    assert set(burst(0, 0.001)) == {NO_NAP}
+
+
+def test_a_stream_well_below_a_flood_never_naps_between_large_batches() -> None:
+    assert set(burst(MAX_BATCH_BYTES, MAX_BATCH_BYTES / (FLOOD_BYTES_PER_S / 2))) == {NO_NAP}
