@@ -112,13 +112,17 @@ class Ledger:
         _delete(gone)
 
     def release(self, offset: int, now_s: float) -> None:
-        """Everything before ``offset`` was acknowledged: what is held of it may go.
+        """Everything before ``offset`` was acknowledged, and nothing behind: what is held of it may go.
 
-        Files stay for ``KEEP_RELEASED_S`` (of the monotonic ``now_s``), memory is freed at once.
+        Files stay for ``KEEP_RELEASED_S`` (of the monotonic ``now_s``), memory is freed at once. A
+        backend that lost what it had acknowledged goes back: what it needs again must not go now.
         """
         gone = []
         with self._lock:
-            self.acked_offset = max(self.acked_offset, offset)
+            if offset < self.acked_offset:
+                for segment in self._segments:
+                    segment.released_at_s = None
+            self.acked_offset = offset
             index = 0
             while index < len(self._segments) - 1 and self._is_released(index):
                 segment = self._segments[index]

@@ -154,6 +154,26 @@ def test_a_backend_that_lost_its_last_second_gets_it_again(tmp_path: Path) -> No
     spool.close()
 
 
+def test_a_backend_that_comes_back_late_with_an_older_state_gets_the_rest_again(
+    tmp_path: Path,
+) -> None:
+    """Its WELCOME says so, long after what it lost was acknowledged."""
+    spool = open_spool(tmp_path, Warnings())
+    write(spool, *[b"x" * 10_000] * 20)
+    reader = SpoolReader(spool.ledger)
+    end = read_all(reader).end
+    reader.release(end, 100.0)
+    reader.release(10_016, 200.0)
+    got = read_all(reader, 10_016)
+    assert (got.gaps, len(got.output)) == ([], 190_000)
+    reader.release(end, 200.0)
+    assert read_all(reader, 10_016).gaps == [], "it is kept as long as after the first time"
+    reader.release(10_016, 200.0)
+    reader.close()
+    spool.close()
+    assert list(tmp_path.iterdir()), "what the backend does not hold stays for a successor"
+
+
 def test_what_was_freed_and_is_asked_for_again_is_counted_exactly() -> None:
     """From memory it goes at once, but the reader remembers where its batches ended."""
     spool = open_spool(None, Warnings())
