@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
-from ptyshipper import records
 from ptyshipper.child.program import ExitStatus, Program
 from ptyshipper.child.reaper import reap
 from ptyshipper.child.signals import Policy, Pristine, SignalQueue, policy
@@ -20,14 +19,13 @@ from ptyshipper.child.spawn import Command, let_go, spawn
 from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
 from ptyshipper.child.terminal import NO_SIZE, Terminal, outer_terminal, rows_cols
 from ptyshipper.errors import SpawnError
-from ptyshipper.pump.loop import IMPATIENCE, Pump
-from ptyshipper.pump.sink import NoSink, RecordSink
-from ptyshipper.records import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ptyshipper.config import AgentSettings, TtyMode
+    from ptyshipper.pump.loop import Pump
+    from ptyshipper.pump.sink import RecordSink
     from ptyshipper.spool.spool import Spool
     from ptyshipper.uplink.uplink import Uplink
 
@@ -115,12 +113,14 @@ class Agent:
             failure, stdio = error, plan(self._tty, self._closed)
         if failure is None:
             let_go(stdio, self._terminal)
+        from ptyshipper import records
+
         self._signals.start()
         settings = self._load_settings(self.warn)
         sink, spool, uplink = self._open_uplink(settings, stdio)
         rows, cols = rows_cols(self._terminal.winsize() if self._terminal else NO_SIZE)
         started = records.started(self._started_wall_us, cols, rows, stdio.tty_mask)
-        sink.append(Kind.STARTED, 0, started)
+        sink.append(records.Kind.STARTED, 0, started)
         sink.flush()
         if uplink is not None:
             uplink.start()
@@ -164,6 +164,8 @@ class Agent:
     def _open_uplink(
         self, settings: AgentSettings, stdio: StdioPlan
     ) -> tuple[RecordSink, Spool | None, Uplink | None]:
+        from ptyshipper.pump.sink import NoSink
+
         if settings.uplink is None:
             return NoSink(), None, None
         from ptyshipper.spool.spool import Spool
@@ -176,6 +178,8 @@ class Agent:
         return spool, spool, Uplink(settings.uplink, spool, settings.spool, self.warn)
 
     def _pump(self, program: Program, sink: RecordSink, settings: AgentSettings) -> Pump:
+        from ptyshipper.pump.loop import Pump
+
         return Pump(
             program,
             self._terminal,
@@ -188,16 +192,20 @@ class Agent:
 
     def _record_failure(self, failure: SpawnError, sink: RecordSink) -> ExitStatus:
         """Say why the program could not be started, here and to the backend's readers."""
+        from ptyshipper import records
+
         self.warn(str(failure))
         now_us = (monotonic_ns() - self._started_ns) // 1000
         line = f"ptyshipper: {failure}\n".encode(errors="backslashreplace")
-        sink.append(Kind.STDERR, now_us, line[: records.MAX_PAYLOAD_BYTES])
-        sink.append(Kind.EXITED, now_us, records.exited(failure.exit_code, 0, False))
+        sink.append(records.Kind.STDERR, now_us, line[: records.MAX_PAYLOAD_BYTES])
+        sink.append(records.Kind.EXITED, now_us, records.exited(failure.exit_code, 0, False))
         sink.flush()
         return ExitStatus(failure.exit_code)
 
     def _deliver(self, uplink: Uplink | None) -> bool:
         """Wait until the backend has everything, the uplink gives up, or somebody is impatient."""
+        from ptyshipper.pump.loop import IMPATIENCE
+
         if uplink is None:
             return False
         uplink.finish()
