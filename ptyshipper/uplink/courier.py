@@ -6,6 +6,7 @@ eventfd. The eventfds are edge-triggered, so that nothing has to be read from th
 
 from __future__ import annotations
 
+import _thread
 import os
 import random
 import select
@@ -85,6 +86,8 @@ class Courier:
         # The same without the socket, for naps. What the one has told the other may tell again.
         self._nap_epoll = select.epoll()
         self._control_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        # Held while another thread writes to it, so that the number is not another file's by then.
+        self._control_lock = _thread.allocate_lock()
         for fd in (self._control_fd, self._data_fd):
             if fd >= 0:
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
@@ -97,10 +100,9 @@ class Courier:
     def finish(self, deadline_s: float) -> None:
         """The last record is committed: deliver until the monotonic ``deadline_s``, then end."""
         self._finish_deadline_s = deadline_s
-        try:
-            os.eventfd_write(self._control_fd, 1)
-        except OSError:
-            pass  # it has ended by itself meanwhile
+        with self._control_lock:
+            if self._control_fd >= 0:  # else it has ended by itself meanwhile
+                os.eventfd_write(self._control_fd, 1)
 
     def run(self) -> None:
         """Deliver until everything was acknowledged, or there is no use in going on."""
@@ -119,7 +121,8 @@ class Courier:
             self._reader.close()
             self._epoll.close()
             self._nap_epoll.close()
-            fd, self._control_fd = self._control_fd, -1
+            with self._control_lock:
+                fd, self._control_fd = self._control_fd, -1
             os.close(fd)
 
     def _turn(self) -> None:

@@ -19,10 +19,16 @@ import pytest
 from ptyshipper import records
 from ptyshipper.config import SpoolSettings, UplinkSettings
 from ptyshipper.records import Kind
+from ptyshipper.spool.ledger import Ledger
 from ptyshipper.spool.spool import Spool
 from ptyshipper.uplink import backoff
+from ptyshipper.uplink.backoff import AttemptLimit
+from ptyshipper.uplink.core import Plan
+from ptyshipper.uplink.courier import Consignment, Courier
+from ptyshipper.uplink.endpoint import parse_endpoint
 from ptyshipper.uplink.uplink import Uplink
 from ptyshipper.wire import messages
+from ptyshipper.wire.messages import ByeReason
 from tests.spool.spools import Warnings, die
 from tests.support.fake_backend import (
     FakeBackend,
@@ -682,3 +688,20 @@ def test_nothing_of_the_network_is_loaded_before_the_thread_that_needs_it() -> N
 def test_ssl_is_not_loaded_where_the_endpoint_has_none() -> None:
     """It takes 6 MB."""
     assert not loaded_after("ptyshipper.uplink.courier") & {"ssl", "_ssl", "asyncio"}
+
+
+def test_a_courier_that_has_just_ended_may_be_told_to_finish() -> None:
+    """The two threads do not agree on who is first: the main one must not be harmed."""
+    with FakeBackend() as backend:
+        plan = Plan(False, ByeReason.CUT, 2**20, 0, None, None)
+        courier = Courier(
+            Consignment(os.urandom(16), DESCRIPTION, Ledger(), -1, plan),
+            parse_endpoint(backend.url),
+            UplinkSettings(backend.url, TOKEN, None, 5.0),
+            AttemptLimit(),
+            Warnings(),
+            lambda: None,
+        )
+        courier.run()
+        courier.finish(0.0)
+        assert courier.delivered
