@@ -29,6 +29,7 @@ _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 _SMALL_PIPE_BYTES = 16_384
 _SMALL_PTY_BYTES = 2_048
 """A quarter of what a pipe holds (pipe(7)), a sixth of what a pty was measured to take."""
+_STDERR = 2
 _CONDUIT_KINDS = {1: Kind.STDOUT, 2: Kind.STDERR}
 
 
@@ -204,9 +205,10 @@ class Pump:
         return steady
 
     def _close_outlet(self, flow: Flow, outlet: Outlet) -> None:
-        """The program closed its end, and all is out: whoever reads outside hears of it now."""
+        """The program closed its end, and all is out: whoever reads outside hears of it now. Not on
+        stderr, which is ours to warn on, too."""
         flow.outlet = None
-        if not isinstance(flow, TerminalFlow):
+        if not isinstance(flow, TerminalFlow) and outlet.fd != _STDERR:
             outlet.close()
 
     def _outlet_gone(self, flow: Flow) -> None:

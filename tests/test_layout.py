@@ -1,0 +1,47 @@
+"""The tests mirror the package: each module has its file, or stands here with where it is tested."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.server import REPOSITORY
+
+ELSEWHERE = {
+    "__main__.py": "integration/test_differential.py",
+    "errors.py": "tests/test_cli.py",
+    "backend/store/base.py": "tests/backend/store/test_sqlite.py",
+    "pump/sink.py": "tests/pump/test_loop.py",
+    "spool/ledger.py": "tests/spool/test_spool.py",
+    "uplink/commands.py": "tests/uplink/test_core.py",
+    "uplink/connection.py": "tests/uplink/test_uplink.py",
+    "uplink/courier.py": "tests/uplink/test_uplink.py",
+    "uplink/events.py": "tests/uplink/test_core.py",
+    "uplink/tls.py": "tests/uplink/test_uplink.py",
+    "wire/closing.py": "tests/wire/test_protocol_md.py",
+    "wire/paths.py": "integration/test_differential.py",
+}
+"""Values, tables, and what can be tested only together with its other side."""
+
+
+def modules() -> list[Path]:
+    package = REPOSITORY / "ptyshipper"
+    found = (path.relative_to(package) for path in package.rglob("*.py"))
+    return [path for path in found if path.name != "__init__.py"]
+
+
+def test_every_module_has_its_tests() -> None:
+    missing = [
+        str(path)
+        for path in modules()
+        if not (REPOSITORY / "tests" / path.with_name(f"test_{path.name}")).exists()
+        and str(path) not in ELSEWHERE
+    ]
+    assert missing == []
+
+
+def test_the_table_is_not_stale() -> None:
+    for module, where in ELSEWHERE.items():
+        assert (REPOSITORY / "ptyshipper" / module).exists(), module
+        assert (REPOSITORY / where).exists(), where
+        own = REPOSITORY / "tests" / Path(module).with_name(f"test_{Path(module).name}")
+        assert not own.exists(), f"{module} has tests of its own by now"
