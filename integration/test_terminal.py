@@ -15,11 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.patience import until
-from tests.support.server import Server
+from tests.support.server import Server, running_server
 from tests.support.terminal import Terminal, only_child
 from tests.support.wrapping import (
+    BARE_ENVIRON,
     LOG_SHIPPER,
+    PTYSHIPPER,
+    run,
     shipping_environ,
+    stored_output,
 )
 
 PROMPT = "PROMPT>"
@@ -331,3 +335,29 @@ def test_nothing_inherited_becomes_non_blocking(environ: dict[str, str], tmp_pat
         terminal.type("\n")
         assert terminal.wait() == 0
     os.close(out_read)
+
+
+def test_a_person_is_told_of_a_long_wait_and_can_leave(tmp_path: Path) -> None:
+    """The backend is gone: the terminal is restored first, one line says what goes on, ^C ends it,
+    and the program's status stands."""
+    data = tmp_path / "data"
+    with running_server(tmp_path) as server:
+        server.kill()
+        argv = [*PTYSHIPPER, "run", "--data", str(data), "--", "sh", "-c", "echo over; exit 7"]
+        with Terminal(argv, BARE_ENVIRON) as terminal:
+            before = modes(terminal)
+            terminal.expect("over")
+            terminal.expect("waiting for the backend")
+            assert modes(terminal) == before
+            started = time.monotonic()
+            terminal.type("\x03")
+            assert terminal.wait() == 7
+            assert time.monotonic() - started < 3
+            assert b"not all of it delivered yet" in terminal.shown
+        server.start()
+        again = [*PTYSHIPPER, "run", "--data", str(data), "--", "true"]
+        assert run(again, BARE_ENVIRON).returncode == 0
+        stored = [
+            stored_output(server, s)["tty"] for s in server.get("/api/sessions")[1]["sessions"]
+        ]
+        assert b"over\r\n" in stored

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ptyshipper.uplink.uplink import Uplink
 
 _PRIVATE_PREFIX = b"_PRIVATE_ANVILOPS"
+_LONG_WAIT_MS = 1_000
 _COMMAND_BYTES = 8_192
 """Of a command as much is told as fits this, encoded; the whole description may take twice that."""
 _TTY_VARIABLE = b"_PRIVATE_ANVILOPS_LOG_TTY"
@@ -73,6 +74,7 @@ class Agent:
         environ: this process's; what is private is kept from the program.
         tty: the mode where a flag gave one; else the variable's, else ``auto``.
         load_settings: called once the program runs; may warn, may raise nothing.
+        announce_wait: called once where delivering takes long after the program's end, for a person.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Agent:
         pristine: Pristine,
         tty: TtyMode | None,
         load_settings: Callable[[Callable[[str], None]], AgentSettings],
+        announce_wait: Callable[[], None] | None = None,
     ) -> None:
         self._closed = occupy_closed()
         self._command = Command(
@@ -90,6 +93,7 @@ class Agent:
         self._tty = tty or _tty_variable(environ)
         self._pristine = pristine
         self._load_settings = load_settings
+        self._announce_wait = announce_wait
         self._terminal: Terminal | None = None
         self._signals = SignalQueue()
         self._leads_session = os.getsid(0) == os.getpid()
@@ -214,9 +218,12 @@ class Agent:
         waiting.register(self._signals.fd, select.POLLIN)
         gone = Program(0, shares_group=True)
         while True:
-            ready = dict(waiting.poll())
+            ready = dict(waiting.poll(_LONG_WAIT_MS if self._announce_wait else None))
             if uplink.done_fd in ready:
                 return uplink.delivered
+            if self._announce_wait and not ready:
+                self._announce_wait()
+                self._announce_wait = None
             for arrived in self._signals.take():
                 if policy(arrived.signo) is Policy.CHILD:
                     for _ in reap(gone):

@@ -106,14 +106,22 @@ def _wrap(
     def load(warn: Callable[[str], None]) -> AgentSettings:
         return _load_settings(environ, flags, data, token_file, warn, local=local)
 
-    outcome = agent.Agent(argv, environ, pristine, tty, load).run()
-    if local and outcome.session_id is not None and os.isatty(2):
+    is_watched = local and os.isatty(2)
+    wait = _say_wait if is_watched else None
+    outcome = agent.Agent(argv, environ, pristine, tty, load, wait).run()
+    if is_watched and outcome.session_id is not None:
         _say_goodbye(outcome.session_id.hex(), outcome.delivered)
     return outcome.exit_code
 
 
 def _no_warning(message: str) -> None:
     pass
+
+
+def _say_wait() -> None:
+    os.write(
+        2, b"ptyshipper: waiting for the backend to take the rest; ^C leaves it to the next run\n"
+    )
 
 
 def _say_goodbye(session: str, delivered: bool) -> None:
