@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import termios
 from collections.abc import Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, NamedTuple
@@ -155,9 +156,9 @@ class Agent:
         try:
             self._terminal = outer_terminal(stdio)
             return spawn(self._command, stdio, self._terminal, self._pristine), stdio
-        except OSError as error:
+        except (OSError, termios.error) as error:
             self._terminal = None
-            self.warn(f"no pseudo-terminal can be had ({error.strerror}); the program gets pipes")
+            self.warn(f"no pseudo-terminal can be had ({error.args[-1]}); the program gets pipes")
         stdio = plan("never", self._closed)
         try:
             return spawn(self._command, stdio, None, self._pristine), stdio

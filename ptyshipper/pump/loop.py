@@ -259,6 +259,7 @@ class Pump:
             self._job.stopped(change.signo)
             return
         self._status = change
+        self._keyboard = None  # what is typed from now on is the shell's
         self._drain_ends_s = monotonic() + self._drain_timeout_s
         self._program.release_slaves()
 
