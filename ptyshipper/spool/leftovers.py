@@ -59,29 +59,29 @@ class Leftover:
             newest = segments[-1]
             self.ledger.head = Mark(newest.end_offset, 0, 0)
             reader = SpoolReader(self.ledger)
-            self.ledger.head, last_kind = reader.survey(newest)
+            end, last_kind = reader.survey(newest)
+            if reader.is_torn(newest, end.offset):
+                newest.end_offset = end.offset
+                self.has_exited = last_kind == Kind.EXITED
             reader.close()
-            newest.end_offset = self.ledger.head.offset
-            self.has_exited = last_kind == Kind.EXITED
-        self._count_damaged_end()
+            self.ledger.head = _with_lost(end, newest.end_offset - end.offset)
+        self._count_damaged_end({segment.path for segment in segments})
 
-    def _count_damaged_end(self) -> None:
+    def _count_damaged_end(self, whole: set[str]) -> None:
         """Move the head behind files that hold records but no header, for a gap up to there.
 
-        How much of the program's output was in them nobody knows any more: at most so much.
+        How much of the program's output was in them nobody knows any more: at most so much. Of
+        those that are ``whole`` the newest may begin at the head, if its first record is torn.
         """
         for path in self._folder.segment_paths():
             head = self.ledger.head
-            if os.path.basename(path) != file_name(head.offset):
+            if path in whole or os.path.basename(path) != file_name(head.offset):
                 continue
             found = os.lstat(path)
             size_bytes = found.st_size - FILE_HEADER_BYTES
             if stat.S_ISREG(found.st_mode) and 0 < size_bytes <= MAX_FILE_BYTES:
-                lost_bytes = max(0, size_bytes - HEADER_BYTES)
                 self.has_exited = False
-                self.ledger.head = Mark(
-                    head.offset + size_bytes, head.output_bytes + lost_bytes, head.time_us
-                )
+                self.ledger.head = _with_lost(head, size_bytes)
 
     def delete(self) -> None:
         """It was delivered."""
@@ -150,6 +150,12 @@ def _candidates(directory: Path) -> list[tuple[float, str]]:
     except OSError:
         pass  # no directory, or one that can't be read: nothing to deliver from it
     return found
+
+
+def _with_lost(head: Mark, size_bytes: int) -> Mark:
+    """The mark behind so many bytes of records that can't be read; at most that much output."""
+    lost_bytes = max(0, size_bytes - HEADER_BYTES)
+    return Mark(head.offset + size_bytes, head.output_bytes + lost_bytes, head.time_us)
 
 
 def _load_segments(folder: SessionFolder, session_id: bytes) -> list[FileSegment]:

@@ -74,10 +74,7 @@ class SpoolReader:
         self._ledger.release(offset, now_s)
 
     def survey(self, segment: Segment) -> tuple[Mark, int]:
-        """The end of the last good record in the newest segment of a dead session, and its kind.
-
-        What stands behind it is a torn tail, and so no loss: it never was a record.
-        """
+        """The end of the last good record in the newest segment of a dead session, and its kind."""
         end, last_kind = segment.start, 0
         mark = end
         while mark.offset < segment.end_offset:
@@ -89,6 +86,18 @@ class SpoolReader:
             end = mark = Mark(mark.offset + found.end, output_bytes, found.time_us)
             last_kind = found.kind
         return end, last_kind
+
+    def is_torn(self, segment: Segment, offset: int) -> bool:
+        """Whether what stands behind the last good record is a record whose writer was killed in
+        mid-write, or the zeros of a power cut, or nothing: no loss, since it never was a record."""
+        left_bytes = segment.end_offset - offset
+        rest = self._fetch(segment, offset, MAX_BATCH_BYTES)
+        if left_bytes < HEADER_BYTES or not any(rest):
+            return True
+        try:
+            return measure(rest, 0)[1] > left_bytes
+        except RecordError:
+            return False
 
     def close(self) -> None:
         """Close what is open; ``read`` opens it again."""

@@ -132,6 +132,35 @@ def test_a_torn_tail_is_the_end_and_no_loss(cut: int, tmp_path: Path) -> None:
     leftover.close()
 
 
+@pytest.mark.parametrize("cut", [1, 39_999, 40_015])
+def test_a_torn_tail_that_is_all_of_the_newest_segment_is_no_loss_either(
+    cut: int, tmp_path: Path
+) -> None:
+    """A record that begins a segment, and a wrapper killed while it wrote that."""
+    folder = leave(tmp_path, b"x" * 40_000, b"y" * 40_000)
+    newest = segment_files(tmp_path)[-1]
+    assert len(segment_files(tmp_path)) == 2
+    os.truncate(newest, newest.stat().st_size - cut)
+    (got,) = [read(left) for left in claim_all(folder.parent)]
+    assert (got.output, got.gaps) == (b"x" * 40_000, [])
+
+
+def test_a_damaged_tail_that_is_not_torn_is_a_gap(tmp_path: Path) -> None:
+    """It held records, though nobody can tell how much output: at most what it is long."""
+    leave(tmp_path, *[b"x" * 10_000] * 3)
+    (path,) = segment_files(tmp_path)
+    with open(path, "r+b") as file:
+        file.seek(FILE_HEADER_BYTES + 10_016)
+        file.write(b"\xff" * 16)
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    (gap,) = got.gaps
+    assert (got.output, gap.span, gap.cause) == (b"x" * 10_000, 20_032, GapCause.CORRUPT)
+    assert 20_000 <= gap.lost_bytes <= gap.span
+    assert not leftover.has_exited
+    leftover.close()
+
+
 def test_a_tail_of_zeros_is_the_end(tmp_path: Path) -> None:
     """What a file system may leave of an append after a power cut."""
     leave(tmp_path, b"a" * 100)
