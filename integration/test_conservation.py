@@ -20,16 +20,11 @@ from ptyshipper.records import GapCause
 from ptyshipper.spool.ledger import KEEP_RELEASED_S
 from tests.support import writer
 from tests.support.patience import until
-from tests.support.running import Running, kill_all
+from tests.support.running import kill_all
 from tests.support.server import Server, running_server
-from tests.support.stored import (
-    Stored,
-    fresh_deployment_id,
-    only_session,
-    sessions_of,
-)
+from tests.support.stored import Stored, only_session, sessions_of
 from tests.support.tcp_proxy import GOOD, Fate, TcpProxy
-from tests.support.wrapping import LOG_SHIPPER, shipping_environ
+from tests.support.wrapped_writer import WrappedWriter, by_descriptor
 
 SEED = int(os.environ.get("PTYSHIPPER_SEED") or random.SystemRandom().randrange(1, 2**31))
 LONG = os.environ.get("PTYSHIPPER_LONG") == "1"
@@ -55,64 +50,6 @@ def backend(tmp_path: Path) -> Iterator[Server]:
     """One of this test's own, to be killed."""
     with running_server(tmp_path) as server:
         yield server
-
-
-class Wrapped(Running):
-    """A wrapped writer, and what is known of it."""
-
-    def __init__(
-        self,
-        server: Server,
-        spool: Path,
-        way: str,
-        seed: int,
-        size: int,
-        *,
-        url: str | None = None,
-        settings: dict[str, str] | None = None,
-        **options: object,
-    ) -> None:
-        self.deployment_id = fresh_deployment_id()
-        self.seed = seed
-        self.way = way
-        self.side = spool.parent / f"{self.deployment_id}.side"
-        environ = shipping_environ(
-            server,
-            spool,
-            **{
-                "deployment_id": str(self.deployment_id),
-                "tty": "always" if way == "always" else "auto",
-                "flush_timeout_s": "150",
-                **({"endpoint": url} if url else {}),
-                **(settings or {}),
-            },
-        )
-        argv = writer.argv(seed, size, side=self.side, raw=True, **options)
-        super().__init__([*LOG_SHIPPER, *argv], environ, terminal=way == "terminal")
-
-    def check_bare(self, status: int) -> None:
-        """It ended as it would have bare, with all its output passed on, and few words of ours."""
-        assert self.wait(200) == status, self.warnings
-        written = writer.written(self.side, self.seed)
-        assert self.printed == {1: written[1], 2: written[2]}
-        assert len(self.warnings) == len(set(self.warnings)), self.warnings
-        assert all("can't ship to" in warning for warning in self.warnings), self.warnings
-
-    def check_complete(self, server: Server, status: int) -> None:
-        """Its one session has exited, and holds just what was written."""
-        stored = only_session(server, self.deployment_id)
-        assert (stored.summary["state"], stored.summary["exit_code"]) == ("exited", status)
-        assert (stored.gaps, stored.summary["gaps"]) == ([], 0)
-        written = writer.written(self.side, self.seed)
-        assert by_descriptor(stored, self.way) == {1: written[1], 2: written[2]}
-        assert stored.summary["bytes"] == len(written[0])
-
-
-def by_descriptor(stored: Stored, way: str) -> dict[int, bytes]:
-    """What is stored of descriptors 1 and 2: a terminal outside has a stream of its own."""
-    first = 0 if way == "terminal" else 1
-    assert stored.streams[1 - first] == b""
-    return {1: stored.streams[first], 2: stored.streams[2]}
 
 
 def random_fate(chance: random.Random) -> Fate:
@@ -147,7 +84,7 @@ def test_cuts_anywhere_lose_and_repeat_nothing(
         count = 24
         with TcpProxy(backend_port(backend), fates(chance, count)) as proxy:
             runs = [
-                Wrapped(
+                WrappedWriter(
                     backend, tmp_path / "spool", way, chance.randrange(2**31), 3_000_000,
                     url=proxy.url(), pause_ms=chance.choice([5, 10]), exit=status,
                 )
@@ -183,7 +120,7 @@ def test_a_backend_killed_at_any_moment_has_everything_in_the_end(
     tmp_path: Path, backend: Server, chance: random.Random
 ) -> None:
     runs = [
-        Wrapped(
+        WrappedWriter(
             backend, tmp_path / "spool", way, chance.randrange(2**31), 4_000_000 * FACTOR,
             pause_ms=20, exit=7,
         )
@@ -203,7 +140,7 @@ def test_a_backend_that_lost_its_last_second_gets_it_again(
     """As after a power cut where the disk did not keep its word: an older state comes back, and a
     while later, as a restart takes. In the small spool that is in several segments."""
     go_on = tmp_path / "go on"
-    run = Wrapped(
+    run = WrappedWriter(
         backend, tmp_path / "spool", "pipes", chance.randrange(2**31), 4_000_000,
         pause_ms=1, settings={"spool_max_bytes": "8M"}, fds="1", wait=go_on, exit=9,
     )  # fmt: skip
@@ -223,16 +160,16 @@ def test_a_backend_that_lost_its_last_second_gets_it_again(
     run.check_complete(backend, 9)
 
 
-def bytes_held(server: Server, run: Wrapped) -> int:
+def bytes_held(server: Server, run: WrappedWriter) -> int:
     return sum(session["bytes"] for session in sessions_of(server, run.deployment_id))
 
 
 def start_and_kill(
     server: Server, spool: Path, chance: random.Random, url: str | None = None
-) -> list[Wrapped]:
+) -> list[WrappedWriter]:
     """One or two wrappers in the same spool, killed at a random moment, their start included."""
     runs = [
-        Wrapped(
+        WrappedWriter(
             server, spool, chance.choice(WAYS), chance.randrange(2**31), 2**30,
             url=url, pause_ms=chance.choice([2, 10, 100]),
         )
@@ -244,7 +181,7 @@ def start_and_kill(
     return runs
 
 
-def check_killed(server: Server, runs: list[Wrapped]) -> None:
+def check_killed(server: Server, runs: list[WrappedWriter]) -> None:
     """What was printed is stored, what is stored was written, and the session counts as cut."""
     for run in runs:
         sessions = sessions_of(server, run.deployment_id)
@@ -262,7 +199,7 @@ def check_killed(server: Server, runs: list[Wrapped]) -> None:
 
 def deliver_the_rest(server: Server, spool: Path) -> None:
     """A last wrapper that lives to its end: then nothing of anybody is left in the spool."""
-    last = Wrapped(server, spool, "pipes", 1, 1_000)
+    last = WrappedWriter(server, spool, "pipes", 1, 1_000)
     last.check_bare(0)
     last.check_complete(server, 0)
     assert list(spool.iterdir()) == []
@@ -285,7 +222,7 @@ def test_everything_at_once(tmp_path: Path, backend: Server, chance: random.Rand
     spool = tmp_path / "spool"
     with TcpProxy(backend_port(backend), fates(chance, 20 * FACTOR)) as proxy:
         living = [
-            Wrapped(
+            WrappedWriter(
                 backend, spool, way, chance.randrange(2**31), 3_000_000 * FACTOR,
                 url=proxy.url(), pause_ms=20, exit=3,
             )
@@ -310,7 +247,7 @@ def test_what_a_small_spool_dropped_is_counted_to_the_byte(
     """The backend is away while more is written than fits; then it is back, then away again."""
     proxy = TcpProxy(backend_port(backend))
     go_on = tmp_path / "go on"
-    run = Wrapped(
+    run = WrappedWriter(
         backend, tmp_path / "spool", way, chance.randrange(2**31), 6_000_000,
         url=proxy.url(), settings={"spool_max_bytes": "512K"}, fds="1", chunk=4_000,
         pause_ms=1, wait=go_on, exit=5,
