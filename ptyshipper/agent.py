@@ -20,6 +20,7 @@ from ptyshipper.child.spawn import Command, let_go, spawn
 from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
 from ptyshipper.child.terminal import NO_SIZE, Terminal, outer_terminal, rows_cols
 from ptyshipper.errors import SpawnError
+from ptyshipper.variables import PRIVATE_PREFIX, TTY_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,11 +31,10 @@ if TYPE_CHECKING:
     from ptyshipper.spool.spool import Spool
     from ptyshipper.uplink.uplink import Uplink
 
-_PRIVATE_PREFIX = b"_PRIVATE_ANVILOPS"
+_PRIVATE_PREFIX = PRIVATE_PREFIX.encode()
 _LONG_WAIT_MS = 1_000
 _COMMAND_BYTES = 8_192
 """Of a command as much is told as fits this, encoded; the whole description may take twice that."""
-_TTY_VARIABLE = b"_PRIVATE_ANVILOPS_LOG_TTY"
 
 
 class Outcome(NamedTuple):
@@ -235,7 +235,7 @@ class Agent:
 
 def _tty_variable(environ: Mapping[bytes, bytes]) -> TtyMode:
     """The mode that the variable gives. One that can't be read is warned of with the other settings."""
-    match environ.get(_TTY_VARIABLE, b"").lower():
+    match environ.get(TTY_VARIABLE.encode(), b"").lower():
         case b"always":
             return "always"
         case b"never":

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ptyshipper.child import signals
 from ptyshipper.errors import PtyshipperError
+from ptyshipper.variables import SETTING_PREFIX
 
 if TYPE_CHECKING:
     import argparse
@@ -161,9 +162,9 @@ def _load_settings(
             endpoint, token = _local_backend(data_dir, warn)
         spool_dir = spool_dir or data_dir / "spool"
     elif endpoint is None:
-        warn(f"{config.PRIVATE_PREFIX.decode()}_LOG_ENDPOINT is not set; nothing is shipped")
+        warn(f"{SETTING_PREFIX}ENDPOINT is not set; nothing is shipped")
     if endpoint is not None and token is None:
-        warn(f"there is no token for {endpoint}; nothing is shipped")
+        warn(f"{SETTING_PREFIX}TOKEN is not set; nothing is shipped")
         endpoint = None
     uplink = None
     if endpoint is not None and token is not None:
@@ -278,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=int, default=7410, help="port; 0: any free (%(default)s)")
+    serve.add_argument("--port", type=_port, default=7410, help="port; 0: any free (%(default)s)")
 
     sessions = commands.add_parser(
         "sessions",
@@ -327,6 +328,14 @@ def _parser() -> argparse.ArgumentParser:
             "--data", metavar="DIR", help="the data directory (PTYSHIPPER_DATA, else XDG state)"
         )
     return parser
+
+
+def _port(text: str) -> int:
+    import argparse
+
+    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
+        raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
+    return int(text)
 
 
 def _read_or_serve(args: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """Every setting of the wrapper, in one table, and what the settings become.
 
 In a container a setting is a variable under the reserved prefix; ``ptyshipper run`` also takes it
-as a flag, which wins. ``SETTINGS`` is read by the parser, by ``--help``, by the README's test and by
-the code that keeps the variables from the program.
+as a flag, which wins. ``SETTINGS`` is what the parser, ``--help`` and the README's test read. The program
+sees none of the variables: ``agent`` leaves out whatever begins with the prefix.
 
 No ``dataclasses`` here: the module is loaded in every wrapped container, and that one brings
 ``inspect`` with it.
@@ -16,12 +16,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from ptyshipper.errors import UsageError
-
-PRIVATE_PREFIX = b"_PRIVATE_ANVILOPS"
-"""Variables that begin so are the platform's; the program never sees one."""
-
-DATA_VARIABLE = "PTYSHIPPER_DATA"
-"""Where ``serve`` keeps its data and the other commands find it; not private: it is no secret."""
+from ptyshipper.variables import SETTING_PREFIX, TTY_VARIABLE
 
 Overflow = Literal["drop", "block"]
 TtyMode = Literal["auto", "always", "never"]
@@ -123,7 +118,7 @@ def _one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
-_P = PRIVATE_PREFIX.decode() + "_LOG_"
+_P = SETTING_PREFIX
 
 SETTINGS: tuple[Setting, ...] = (
     Setting("endpoint", _P + "ENDPOINT", "--endpoint", "URL", None, _endpoint,
@@ -134,7 +129,7 @@ SETTINGS: tuple[Setting, ...] = (
             "the deployment that the session belongs to"),
     Setting("log_type", _P + "TYPE", "--type", "TYPE", "runtime", _one_of("build", "runtime"),
             "build or runtime"),
-    Setting("tty", _P + "TTY", "--tty", "WHEN", "auto", _one_of("auto", "always", "never"),
+    Setting("tty", TTY_VARIABLE, "--tty", "WHEN", "auto", _one_of("auto", "always", "never"),
             "auto: a terminal where there is one outside; always: for stdout and stderr; never: pipes"),
     Setting("ca_file", _P + "CA_FILE", "--ca-file", "FILE", None, Path,
             "certificates (PEM) to trust beside the system's"),

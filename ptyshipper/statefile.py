@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ptyshipper.errors import BackendError
+from ptyshipper.variables import DATA_VARIABLE
 
 FILE_NAME = "server.json"
 _MAX_BYTES = 65_536
@@ -32,8 +33,8 @@ def default_data_dir(environ: dict[str, str]) -> Path:
 
     Source: XDG Base Directory Specification 0.8, ``$XDG_STATE_HOME``; a relative one is ignored.
     """
-    if environ.get("PTYSHIPPER_DATA"):
-        return Path(environ["PTYSHIPPER_DATA"])
+    if environ.get(DATA_VARIABLE):
+        return Path(environ[DATA_VARIABLE])
     state = environ.get("XDG_STATE_HOME", "")
     base = (
         Path(state) if state.startswith("/") else Path(environ.get("HOME") or "/") / ".local/state"

@@ -115,3 +115,11 @@ def test_wrapping_imports_nothing_of_the_backend_and_no_tls(environ: dict[str, s
         check=True,
     )
     assert done.stdout == b"[]\n"
+
+
+def test_a_secret_in_the_endpoint_is_not_repeated(environ: dict[str, str]) -> None:
+    """An endpoint without a token: the warning names the setting, not the URL with its query."""
+    url = "http://127.0.0.1:1/ingest?key=SECRET"
+    done = run([*LOG_SHIPPER, "true"], {**environ, "_PRIVATE_ANVILOPS_LOG_ENDPOINT": url})
+    assert (done.returncode, done.stderr.count(b"\n")) == (0, 1)
+    assert b"SECRET" not in done.stderr

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ptyshipper.config import PRIVATE_PREFIX, SETTINGS, settings_from
+from ptyshipper.config import SETTINGS, settings_from
 from ptyshipper.errors import UsageError
+from ptyshipper.variables import PRIVATE_PREFIX
 
 VARIABLES = {setting.name: setting.variable for setting in SETTINGS}
 
@@ -55,7 +56,7 @@ def test_every_setting_is_tried_here() -> None:
 
 
 def test_every_variable_is_private_and_names_are_unique() -> None:
-    assert all(variable.startswith(PRIVATE_PREFIX.decode()) for variable in VARIABLES.values())
+    assert all(variable.startswith(PRIVATE_PREFIX) for variable in VARIABLES.values())
     assert len(set(VARIABLES.values())) == len(SETTINGS)
 
 

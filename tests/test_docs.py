@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from ptyshipper import __version__
-from ptyshipper.config import DATA_VARIABLE, SETTINGS, Setting
+from ptyshipper.config import SETTINGS, Setting
+from ptyshipper.variables import DATA_VARIABLE
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text("utf-8")

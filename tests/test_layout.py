@@ -17,6 +17,7 @@ ELSEWHERE = {
     "uplink/courier.py": "tests/uplink/test_uplink.py",
     "uplink/events.py": "tests/uplink/test_core.py",
     "uplink/tls.py": "tests/uplink/test_uplink.py",
+    "variables.py": "tests/test_config.py",
     "wire/closing.py": "tests/wire/test_protocol_md.py",
     "wire/paths.py": "integration/test_differential.py",
 }
