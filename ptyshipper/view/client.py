@@ -42,6 +42,10 @@ _MEANINGS = {int(code): meaning for code, meaning in MEANINGS.items()}
 Session = dict[str, Any]
 
 
+class _Gone(BackendError):
+    """The backend is not there, or went away, in a way that waiting may mend."""
+
+
 class Backend:
     """The backend that DIR tells of.
 
@@ -55,9 +59,8 @@ class Backend:
     def _state(self) -> ServerState:
         state = statefile.read(self._data_dir)
         if state is None:
-            raise BackendError(
-                f"no backend runs on {self._data_dir}; start one with 'ptyshipper serve'"
-            )
+            # A backend that stops takes its file away, so a follower may find the next one's there.
+            raise _Gone(f"no backend runs on {self._data_dir}; start one with 'ptyshipper serve'")
         return state
 
     def sessions(self, limit: int, prefix: str = "") -> list[Session]:
@@ -121,6 +124,7 @@ class Backend:
         """
         deadline_s: float | None = None
         while True:
+            begun_s = time.monotonic()
             try:
                 for item in self._stream(session_id, offset, follow):
                     deadline_s = None
@@ -131,7 +135,9 @@ class Backend:
                     yield from batch
             except _Gone as gone:
                 now_s = time.monotonic()
-                deadline_s = now_s + RECONNECT_WITHIN_S if deadline_s is None else deadline_s
+                if deadline_s is None or now_s - begun_s > RECONNECT_WITHIN_S:
+                    # A quiet session's connection was good as well, if it lasted so long.
+                    deadline_s = now_s + RECONNECT_WITHIN_S
                 if not follow or now_s >= deadline_s:
                     raise BackendError(str(gone)) from None
                 time.sleep(RECONNECT_EVERY_S)
@@ -183,10 +189,6 @@ class Backend:
             raise BackendError(f"what answers at {state.url} is no ptyshipper backend") from None
         except (OSError, WebSocketException) as error:
             raise _Gone(str(_unreachable(self._data_dir, state, error))) from None
-
-
-class _Gone(Exception):
-    """The connection ended in a way that a new one may mend."""
 
 
 def _authorization(state: ServerState) -> dict[str, str]:

@@ -16,6 +16,7 @@ from ptyshipper import statefile
 from ptyshipper.errors import BackendError, UsageError
 from ptyshipper.records import Record
 from ptyshipper.statefile import ServerState
+from ptyshipper.view import client
 from ptyshipper.view.client import Backend
 from tests.support.server import Server, Shipper, exit_record, output, running_server
 
@@ -127,3 +128,40 @@ def test_follower_outlives_a_restart(tmp_path: Path) -> None:
         shipper.socket.close_timeout = 0
         for each in (shipper, again):
             each.socket.close()
+
+
+def test_follower_outlives_an_ordinary_restart(tmp_path: Path) -> None:
+    """A backend that stops takes its server.json away; for two seconds there is none."""
+    with running_server(tmp_path) as server:
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(output(b"before"))
+        following = Backend(server.data_dir).records(shipper.session_id.hex(), follow=True)
+        seen = [next(following)]
+        assert server.stop() == 0
+        starting = threading.Timer(2, server.start)
+        starting.start()
+        # The next record can only come from the next backend.
+        shipping = threading.Thread(target=_ship_when_back, args=(server, starting, shipper))
+        shipping.start()
+        seen += following
+        shipping.join()
+        payloads = [item.payload for item in seen if isinstance(item, Record)]
+        assert payloads[:-1] == [b"before", b"after"]
+        assert isinstance(seen[-1], dict)
+        shipper.socket.close()
+
+
+def _ship_when_back(server: Server, starting: threading.Timer, earlier: Shipper) -> None:
+    starting.join()
+    again = Shipper(server, earlier.session_id)
+    again.ship(output(b"after") + exit_record())
+    again.socket.close()
+
+
+def test_follower_waits_for_a_backend_only_so_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "RECONNECT_WITHIN_S", 0.1)
+    monkeypatch.setattr(client, "RECONNECT_EVERY_S", 0.02)
+    with pytest.raises(BackendError, match="no backend runs"):
+        list(Backend(tmp_path).records("0" * 32, follow=True))
