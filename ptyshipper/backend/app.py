@@ -27,22 +27,27 @@ from ptyshipper import statefile
 from ptyshipper.backend import guards, tokens
 from ptyshipper.backend.access import answer_upgrade
 from ptyshipper.backend.fanout import Fanout
+from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.endpoint import IngestEndpoint
 from ptyshipper.backend.ingest.hub import Hub
+from ptyshipper.backend.store import sqlite
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import api
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
-from ptyshipper.errors import BackendError
+from ptyshipper.errors import BackendError, UsageError
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
+from ptyshipper.wire.paths import INGEST_PATH
 
-INGEST_PATH = "/api/logs/ingest"
 LOCK_NAME = "serve.lock"
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_WITHIN_S = 3
 _BACKLOG = 4_096
 _SPARE_DESCRIPTORS = 64
+_DATABASE_FILES = tuple(sqlite.FILE_NAME + suffix for suffix in ("", "-wal", "-shm"))
+
+log = logging.getLogger("ptyshipper.backend")
 
 
 def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], None]) -> None:
@@ -53,20 +58,28 @@ def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], Non
 
     Raises:
         BackendError: DIR or the port can't be used, or another backend uses DIR.
+        UsageError: no port has that number.
     """
+    if not 0 <= port <= 65_535:
+        raise UsageError(f"there is no port {port}: give 1 to 65535, or 0 for a free one")
     _log_to_stderr()
-    _make_private(data_dir)
-    with _locked(data_dir), _listening(host, port) as listener:
-        _raise_descriptor_limit()
-        _collect_less_garbage()
-        issued = tokens.read_or_make(data_dir)
-        store = SqliteStore(data_dir)
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(_run(listener, data_dir, issued, store, announce))
-        finally:
-            store.close()
-            statefile.remove(data_dir, os.getpid())
+    with _making_private_files():
+        _prepare(data_dir)
+        with _locked(data_dir), _listening(host, port) as listener:
+            _serve(listener, data_dir, announce)
+
+
+def _serve(listener: socket.socket, data_dir: Path, announce: Callable[[str], None]) -> None:
+    _raise_descriptor_limit()
+    _collect_less_garbage()
+    issued = tokens.read_or_make(data_dir)
+    store = SqliteStore(data_dir)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(listener, data_dir, issued, store, announce))
+    finally:
+        store.close()
+        statefile.remove(data_dir, os.getpid())
 
 
 async def _run(
@@ -106,7 +119,11 @@ async def _run(
 async def _sweep(hub: Hub) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
-        await hub.sweep(asyncio.get_running_loop().time())
+        try:
+            await hub.sweep(asyncio.get_running_loop().time())
+        except Exception as error:
+            # The last resort: without sweeps, nobody would ever be found silent again.
+            log.error("a look for silent connections failed: %s", where(error))
 
 
 class Router:
@@ -214,20 +231,35 @@ def _collect_less_garbage() -> None:
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("ptyshipper: %(message)s"))
-    logger = logging.getLogger("ptyshipper.backend")
-    logger.handlers[:] = [handler]
-    logger.propagate = False
+    log.handlers[:] = [handler]
+    log.propagate = False
     # uvicorn tells of every malformed request, which anybody on the network may send.
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
-def _make_private(data_dir: Path) -> None:
+@contextmanager
+def _making_private_files() -> Iterator[None]:
+    """Recordings are the owner's alone, SQLite's files too, and whatever the directory's mode."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _prepare(data_dir: Path) -> None:
+    """Make DIR where there is none, and private what an earlier version left readable in it."""
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise BackendError(f"can't make the directory {data_dir}: {error.strerror}") from None
     if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
         raise BackendError(f"can't write to {data_dir}; choose another directory with --data")
+    for name in (*_DATABASE_FILES, tokens.FILE_NAME):
+        try:
+            (data_dir / name).chmod(0o600)
+        except OSError:
+            pass  # it is not there, or not ours to change
 
 
 @contextmanager

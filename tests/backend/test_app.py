@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 
 from ptyshipper import statefile
 from ptyshipper.backend.app import serve
-from ptyshipper.errors import BackendError
+from ptyshipper.errors import BackendError, UsageError
 from ptyshipper.wire.closing import CloseCode
 from tests.support.server import REPOSITORY, Server, Shipper, output, running_server, start_record
 
@@ -45,6 +46,47 @@ def test_files_are_the_owners_alone(tmp_path: Path) -> None:
         assert server.data_dir.stat().st_mode & 0o777 == 0o700
         assert (server.data_dir / "server.json").stat().st_mode & 0o777 == 0o600
         assert (server.data_dir / "tokens.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_recordings_are_the_owners_alone_in_any_directory(tmp_path: Path) -> None:
+    """One that others may look into, and one with files that an earlier version made."""
+    server = Server(tmp_path / "data")
+    server.data_dir.mkdir(mode=0o755)
+    server.data_dir.chmod(0o755)
+    (server.data_dir / "ptyshipper.db").touch(mode=0o644)
+    server.start()
+    try:
+        Shipper(server, os.urandom(16)).socket.close()
+        modes = {each.name: each.stat().st_mode & 0o777 for each in server.data_dir.iterdir()}
+        assert {"ptyshipper.db", "ptyshipper.db-wal", "ptyshipper.db-shm"} <= modes.keys()
+        assert set(modes.values()) == {0o600}
+    finally:
+        server.stop()
+
+
+def test_failing_sweep_is_told_and_not_the_last(tmp_path: Path) -> None:
+    """Time-outs depend on it."""
+    preamble = (
+        "from ptyshipper.backend import app\n"
+        "from ptyshipper.backend.ingest.hub import Hub\n"
+        "app.SWEEP_EVERY_S = 0.05\n"
+        "async def fail(*_): raise KeyError('sweep')\n"
+        "Hub.sweep = fail\n"
+    )
+    with running_server(tmp_path, preamble=preamble) as server:
+        deadline = time.monotonic() + 10
+        while server.log_path.read_text().count("KeyError: 'sweep'") < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize("port", [-1, 65_536, 1 << 70])
+def test_port_that_is_none_is_told_in_one_line(tmp_path: Path, port: int) -> None:
+    """Before anything is made for it."""
+    with pytest.raises(UsageError, match=f"no port {port}"):
+        serve("127.0.0.1", port, tmp_path / "data", announce=print)
+    assert not (tmp_path / "data").exists()
 
 
 def test_second_backend_of_a_directory_is_refused(server: Server) -> None:
