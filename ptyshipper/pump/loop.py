@@ -69,6 +69,7 @@ class Pump:
         self._masks: dict[int, int] = {}
         self._flows: list[Flow] = []
         self._flow_fds: set[int] = set()
+        self._flows_readable: dict[int, int] = {}
         self._job = Job(program, None, _no_keyboard, self._show_all)
         self._keyboard: Keyboard | None = None
         self._taken_bytes = 0
@@ -90,8 +91,11 @@ class Pump:
         self._job.begin()
         self._watch()
         waiting_since_us = self.now_us()
+        napped = False
         while not self._finished():
-            ready = dict(self._poll.poll(self._timeout_ms()))
+            # after an undisturbed nap there is something to read, as good as certain
+            ready = self._flows_readable if napped else dict(self._poll.poll(self._timeout_ms()))
+            napped = False
             now_us = self.now_us()
             if (
                 self._move(ready, now_us)
@@ -101,7 +105,7 @@ class Pump:
                 # bytes came and went, nothing else: the hot path
                 nap_us = self._pace.nap_us(now_us - waiting_since_us, self._taken_bytes)
                 if nap_us:
-                    self._rest.poll(nap_us / 1000)
+                    napped = not self._rest.poll(nap_us / 1000)
                 waiting_since_us = self.now_us()
                 continue
             if self._keyboard is not None:
@@ -172,6 +176,7 @@ class Pump:
             self._poll.register(fd, mask)
         self._masks = masks
         self._flow_fds = {flow.read_fd for flow in self._flows if flow.read_fd in masks}
+        self._flows_readable = dict.fromkeys(self._flow_fds, select.POLLIN)
         self._rest = select.poll()
         for fd, mask in masks.items():
             if fd not in self._flow_fds:

@@ -17,7 +17,7 @@ QUICK_US = 1_000
 PAUSE_US = 20_000
 """A pause this long ends a busy stream; a shorter one, as a loaded machine makes them, damps it."""
 NAP_STEP_US = 500
-MAX_NAP_US = 8_000
+MAX_NAP_US = 12_000
 
 
 class Pace:
@@ -34,6 +34,8 @@ class Pace:
 
     def nap_us(self, waited_us: int, taken_bytes: int) -> int:
         """How long to nap now, having waited ``waited_us`` for ``taken_bytes``; 0: not at all."""
+        if not taken_bytes:
+            return 0  # the nap was for nothing, so the next wait is for something
         if waited_us > PAUSE_US:
             self._quick_turns = self._nap_us = 0
         elif waited_us > QUICK_US:

@@ -112,6 +112,33 @@ def test_idle_it_makes_no_system_call() -> None:
     assert said == ["True"]
 
 
+def test_a_busy_stream_takes_few_turns_and_none_once_it_is_silent() -> None:
+    """2,000 small writes in a second, then half a second of nothing."""
+    _, said = run_pump(
+        "from ptyshipper.pump import loop\n"
+        "turns, move = [], loop.Pump._move\n"
+        "loop.Pump._move = lambda *a: turns.append(time.monotonic()) or move(*a)\n"
+        "program = ('import os, time\\nend = time.monotonic() + 1\\n'\n"
+        "  'while time.monotonic() < end: os.write(1, b\"x\" * 99); time.sleep(0.0004)\\n'\n"
+        "  'time.sleep(0.5); os.write(1, b\"last\")')\n"
+        "run(sys.executable, '-c', program)\n"
+        "late = [t for t in turns if turns[-1] - 0.4 < t < turns[-1] - 0.1]\n"
+        "say(len(turns) < len(sink.output) / 99 / 2); say(late)\n"
+    )
+    assert said == ["True", "[]"]
+
+
+def test_without_output_there_are_no_turns() -> None:
+    _, said = run_pump(
+        "from ptyshipper.pump import loop\n"
+        "turns, move = [], loop.Pump._move\n"
+        "loop.Pump._move = lambda *a: turns.append(1) or move(*a)\n"
+        "run('sh', '-c', 'sleep 0.7')\n"
+        "say(len(turns) < 8)\n"
+    )
+    assert said == ["True"]
+
+
 @pytest.mark.parametrize("signo", [10, 15])
 def test_a_forwarded_signal_is_recorded(signo: int) -> None:
     _, said = run_pump(

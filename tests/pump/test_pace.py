@@ -50,3 +50,11 @@ def test_a_pause_ends_it_and_a_hiccup_damps_it() -> None:
     assert nap_us == MAX_NAP_US
     assert pace.nap_us(2_000, 100) == MAX_NAP_US // 2
     assert pace.nap_us(50_000, 100) == 0
+
+
+def test_a_stream_that_fell_silent_is_waited_for_and_not_napped_for() -> None:
+    """Or the pump would wake every few milliseconds for ever."""
+    pace = Pace(SMALL)
+    for _ in range(500):
+        pace.nap_us(100, 100)
+    assert pace.nap_us(0, 0) == 0
