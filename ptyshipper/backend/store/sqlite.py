@@ -45,6 +45,7 @@ _SETTINGS = (
     "wal_autocheckpoint = 2000",  # pages: 16 MiB
     # In KiB: the largest commit fits, so that nothing spills before it is complete.
     "cache_size = -16384",
+    "foreign_keys = OFF",  # nothing is ever inserted without its session
 )
 
 _COLUMNS = (
@@ -87,12 +88,8 @@ class SqliteStore:
             raise BackendError(f"can't use the database {path}: {error}") from None
 
     def _configure(self, path: Path) -> None:
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.execute("PRAGMA wal_autocheckpoint = 4000")
-        self._db.execute(
-            "PRAGMA foreign_keys = OFF"
-        )  # nothing is ever inserted without its session
+        for setting in _SETTINGS:
+            self._db.execute(f"PRAGMA {setting}")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > SCHEMA_VERSION:
             raise BackendError(

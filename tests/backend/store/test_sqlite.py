@@ -49,6 +49,23 @@ def chunk_sizes(data_dir: Path) -> list[int]:
     return [row[0] for row in rows]
 
 
+def test_settings_are_in_force(tmp_path: Path) -> None:
+    """Of a new database; one that is there keeps its page size."""
+    store = SqliteStore(tmp_path)
+    found = {
+        name: store._db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_size", "journal_mode", "synchronous", "wal_autocheckpoint", "cache_size")
+    }
+    store.close()
+    assert found == {
+        "page_size": 8_192,
+        "journal_mode": "wal",
+        "synchronous": 2,
+        "wal_autocheckpoint": 2_000,
+        "cache_size": -16_384,
+    }
+
+
 def test_session_comes_back_as_it_was_stored(tmp_path: Path) -> None:
     """Every field, also after the database was opened anew."""
     store = SqliteStore(tmp_path)
