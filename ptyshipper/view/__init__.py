@@ -2,10 +2,11 @@
 
 ::
 
-    client ─> lines ─> text ──┬─> logs      sessions
-              newlines, cast ─┤─> export
-              screen ─────────┴─> watch
+    client ─> lines ─> cells, text ──┬─> logs      sessions
+              newlines, cast ────────┤─> export
+              screen ────────────────┴─> watch
 
-``client`` is the only one that talks to a backend; ``lines``, ``text``, ``newlines``, ``cast`` and
-``screen`` are pure. What a program printed may be hostile: nothing of it reaches a terminal unfiltered.
+``client`` is the only one that talks to a backend; ``lines``, ``cells``, ``text``, ``newlines``,
+``cast`` and ``screen`` are pure. What a program printed may be hostile: nothing of it reaches a
+terminal unfiltered.
 """

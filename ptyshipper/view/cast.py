@@ -9,7 +9,6 @@ takes from one event the next one gets.
 from __future__ import annotations
 
 import codecs
-import json
 import shlex
 from datetime import datetime
 from typing import Any
@@ -23,8 +22,11 @@ from ptyshipper.records import (
 )
 from ptyshipper.view.lines import lost
 from ptyshipper.view.newlines import NewLines
+from ptyshipper.view.text import json_text
 
 DEFAULT_COLS, DEFAULT_ROWS = 80, 24
+MAX_SIDE = 1_000
+"""A player makes a screen of the size that it is told, so a hostile one would take its memory."""
 
 
 class CastWriter:
@@ -47,13 +49,13 @@ class CastWriter:
         value = {
             "version": 3,
             "term": {
-                "cols": session.get("cols") or DEFAULT_COLS,
-                "rows": session.get("rows") or DEFAULT_ROWS,
+                "cols": min(session.get("cols") or DEFAULT_COLS, MAX_SIDE),
+                "rows": min(session.get("rows") or DEFAULT_ROWS, MAX_SIDE),
             },
             "timestamp": int(datetime.fromisoformat(session["started_at"]).timestamp()),
             "command": words,
         }
-        return json.dumps(value, ensure_ascii=False) + "\n"
+        return json_text(value) + "\n"
 
     def feed(self, record: Record) -> str:
         """The event that a record makes; empty where it makes none."""
@@ -67,7 +69,8 @@ class CastWriter:
             # A terminal without a size (0x0) is one that nobody looks at.
             if not size.cols or not size.rows:
                 return ""
-            return self._event(record.time_us, "r", f"{size.cols}x{size.rows}")
+            cols, rows = min(size.cols, MAX_SIDE), min(size.rows, MAX_SIDE)
+            return self._event(record.time_us, "r", f"{cols}x{rows}")
         if record.kind == Kind.GAP:
             return self._event(record.time_us, "m", str(lost(record)))
         if record.kind == Kind.EXITED:
@@ -89,4 +92,4 @@ class CastWriter:
         time_ms = max(self._last_ms, round(time_us / 1000))
         interval_ms, self._last_ms = time_ms - self._last_ms, time_ms
         seconds = f"{interval_ms // 1000}.{interval_ms % 1000:03d}"
-        return f'[{seconds}, "{code}", {json.dumps(data, ensure_ascii=False)}]\n'
+        return f'[{seconds}, "{code}", {json_text(data)}]\n'

@@ -8,11 +8,9 @@ from typing import BinaryIO
 
 from ptyshipper.errors import UsageError
 from ptyshipper.records import Record
-from ptyshipper.view import text
 from ptyshipper.view.cast import CastWriter
 from ptyshipper.view.client import Backend, Session
-from ptyshipper.view.lines import Line, LineAssembler, Lost
-from ptyshipper.view.logs import Clock, json_line
+from ptyshipper.view.logs import Clock, complete_lines, json_line, text_line
 from ptyshipper.view.output import ends_quietly
 
 FORMATS = ("cast", "text", "jsonl")
@@ -49,19 +47,10 @@ def _cast(session: Session, items: Iterator[Record | Session]) -> Iterator[bytes
 
 
 def _lines(session: Session, items: Iterator[Record | Session], format: str) -> Iterator[bytes]:
-    clock, lines = Clock(session), LineAssembler()
-    for item in items:
-        if isinstance(item, Record):
-            clock.see(item)
-            complete = lines.feed(item)
-        else:
-            complete = lines.finish()
+    clock = Clock(session)
+    for complete in complete_lines(items, clock):
         for each in complete:
-            yield json_line(each, clock) if format == "jsonl" else _text_line(each)
-
-
-def _text_line(item: Line | Lost) -> bytes:
-    if isinstance(item, Lost):
-        return f"--- {item} ---\n".encode()
-    shown = text.decoded(text.last_rewrite(item.content))
-    return text.visible(shown, colours=False).encode() + b"\n"
+            if format == "jsonl":
+                yield json_line(each, clock)
+            else:
+                yield text_line(each, person=False, colours=False).encode() + b"\n"

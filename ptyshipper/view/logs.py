@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ from typing import Any, BinaryIO
 
 from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, Kind, Record, read_started
 from ptyshipper.view import text
+from ptyshipper.view.cells import settled
 from ptyshipper.view.client import Backend, Session
 from ptyshipper.view.lines import Line, LineAssembler, Lost, lost
 from ptyshipper.view.output import ends_quietly, is_person, wants_colours
@@ -55,16 +55,9 @@ def logs(
     if raw:
         return _copy(items, stream, out, flush=follow)
     clock = Clock(found)
-    lines = LineAssembler(stream)
     show = _Shower(as_json, timestamps, clock)
-    for item in items:
-        if isinstance(item, Record):
-            clock.see(item)
-            complete = lines.feed(item)
-        else:
-            complete = lines.finish()
-        for each in complete:
-            out.write(show(each))
+    for complete in complete_lines(items, clock, stream):
+        out.writelines(show(each) for each in complete)
         if follow and complete:
             out.flush()
     return 0
@@ -107,6 +100,19 @@ class Clock:
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def complete_lines(
+    items: Iterator[Record | Session], clock: Clock, stream: str | None = None
+) -> Iterator[list[Line | Lost]]:
+    """What each record completes, and at the end what was never completed; sets ``clock``."""
+    lines = LineAssembler(stream)
+    for item in items:
+        if isinstance(item, Record):
+            clock.see(item)
+            yield lines.feed(item)
+        else:
+            yield lines.finish()
+
+
 class _Shower:
     """A line, the way that was asked for."""
 
@@ -121,14 +127,23 @@ class _Shower:
         if self._as_json:
             return json_line(item, self._clock)
         stamp = f"{self._clock.rfc3339(item.time_us)} " if self._timestamps else ""
-        if isinstance(item, Lost):
-            notice = f"--- {item} ---"
-            shown = f"{text.DIM}{notice}{text.RESET}" if self._colours else notice
-        else:
-            shown = text.decoded(text.last_rewrite(item.content))
-            if self._on_terminal:
-                shown = text.visible(shown, colours=self._colours)
+        shown = text_line(item, person=self._on_terminal, colours=self._colours)
         return f"{stamp}{shown}\n".encode()
+
+
+def text_line(item: Line | Lost, *, person: bool, colours: bool) -> str:
+    """A line to read, safe on any terminal: also a pipe's other end may be one.
+
+    What was written over is shown as it was in the end, where a terminal was written to. A program
+    that wrote to a pipe may mean its returns: only a ``person`` gets these settled as well.
+    """
+    if isinstance(item, Lost):
+        notice = f"--- {item} ---"
+        return f"{text.DIM}{notice}{text.RESET}" if colours else notice
+    shown = text.decoded(item.content.rstrip(b"\r"))
+    if person or item.stream == "tty":
+        shown = settled(shown)
+    return text.visible(shown, colours=colours)
 
 
 def json_line(item: Line | Lost, clock: Clock) -> bytes:
@@ -142,4 +157,4 @@ def json_line(item: Line | Lost, clock: Clock) -> bytes:
             "text": text.decoded(item.content),
             "complete": item.complete,
         }
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"
+    return text.json_text(value).encode() + b"\n"

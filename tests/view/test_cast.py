@@ -55,6 +55,14 @@ def test_session_of_every_kind_of_record() -> None:
     ]
 
 
+def test_size_is_one_that_a_player_can_bear() -> None:
+    """As the session told it, it would be 4 billion cells."""
+    huge = CastWriter({**SESSION, "cols": 65_535, "rows": 65_535})
+    assert json.loads(huge.header())["term"] == {"cols": 1_000, "rows": 1_000}
+    resized = Record(Kind.RESIZED, 0, records.resized(65_535, 2))
+    assert events(resized) == [(0.0, "r", "1000x2")]
+
+
 def test_exit_by_signal_is_128_and_its_number() -> None:
     assert events(Record(Kind.EXITED, 0, records.exited(0, 9, False))) == [(0.0, "x", "137")]
 

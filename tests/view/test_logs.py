@@ -165,7 +165,7 @@ def test_closed_pipe_ends_it_silently(server: Server) -> None:
 
 
 def test_hostile_output_does_not_reach_a_terminal(server: Server) -> None:
-    """On a pipe the text is left as it is: only a terminal obeys it."""
+    """Nor a pipe, whose other end may be one's pager: ``--raw`` has the bytes."""
     session = shipped(
         server, output(b"\x1b[31mred\x1b[0m \x1b]52;c;eA==\x07\x1b[6n\x05x\n") + exit_record()
     )
@@ -181,4 +181,33 @@ def test_hostile_output_does_not_reach_a_terminal(server: Server) -> None:
     os.close(master)
     assert done.returncode == 0
     assert shown == b"\x1b[31mred\x1b[0m ^Ex\x1b[0m\r\n"
-    assert b"\x1b]52" in read(f"logs(D, {session!r})", server.data_dir).stdout
+    assert read(f"logs(D, {session!r})", server.data_dir).stdout == b"red ^Ex\n"
+    raw = read(f"logs(D, {session!r}, raw=True)", server.data_dir).stdout
+    assert raw.startswith(b"\x1b[31mred")
+
+
+def test_line_that_was_written_over_is_as_its_terminal_showed_it(server: Server) -> None:
+    """What wrote to a pipe may mean its returns; they are shown."""
+    session = shipped(
+        server,
+        output(b"important data\rX\r\n", Kind.TTY)
+        + output(b"a\rb\r\n", Kind.STDOUT)
+        + exit_record(),
+    )
+    done = read(f"logs(D, {session!r})", server.data_dir)
+    assert done.stdout == b"Xmportant data\na^Mb\n"
+    exported = read(
+        f"export(D, {session!r}, format='text', out=sys.stdout.buffer)", server.data_dir
+    )
+    assert exported.stdout == done.stdout
+
+
+def test_json_has_no_control_character(server: Server) -> None:
+    """U+009B begins a sequence on many terminals, and JSON does not ask to have it escaped."""
+    session = shipped(server, output("\x9b31m\x7f\u202e\n".encode(), Kind.TTY) + exit_record())
+    shown = read(f"logs(D, {session!r}, as_json=True)", server.data_dir).stdout
+    assert rb"\u009b31m\u007f\u202e" in shown
+    cast = read(
+        f"export(D, {session!r}, format='cast', out=sys.stdout.buffer)", server.data_dir
+    ).stdout
+    assert rb"\u009b31m\u007f\u202e" in cast

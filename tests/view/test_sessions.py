@@ -86,7 +86,7 @@ def test_gaps_are_told() -> None:
 
 def test_hostile_names_do_not_reach_the_terminal() -> None:
     row = table(
-        [session(hostname="\x1b]0;x\x07\x1b[6n\x05", command=["\x1b[31m", "\udcff"])],
+        [session(hostname="\x1b]0;x\x07\x1b[6n\x05", command=["\x1b[31m", "\udcff", "\u202e"])],
         NOW,
         None,
         colours=True,
@@ -94,6 +94,7 @@ def test_hostile_names_do_not_reach_the_terminal() -> None:
     assert "\x1b[31m" not in row[1]
     assert "\x1b]" not in row[1]
     assert "^E" in row[1]
+    assert "<202e>" in row[1]
 
 
 def test_columns_line_up_and_lines_fit() -> None:

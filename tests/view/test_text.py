@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -35,6 +36,7 @@ def test_only_colours_and_tabs_are_left_of_controls(printed: str) -> None:
         ("\x1b]0;no end", "^[]0;no end"),
         ("bell\x07 nul\x00 del\x7f", "bell^G nul^@ del^?"),
         ("\x9b31m", "<9b>31m"),
+        ("a\u202eb\u2066c\u200fd", "a<202e>b<2066>c<200f>d"),
     ],
 )
 def test_what_is_shown(printed: str, shown: str) -> None:
@@ -45,19 +47,17 @@ def test_without_colours_none_is_left() -> None:
     assert text.visible("\x1b[1;31mred\x1b[0m", colours=False) == "red"
 
 
-@pytest.mark.parametrize(
-    ("content", "left"),
-    [
-        (b"10%\r50%\r100%", b"100%"),
-        (b"line\r", b"line"),
-        (b"a\r\r", b"a"),
-        (b"", b""),
-        (b"\r", b""),
-    ],
-)
-def test_progress_bar_is_what_it_was_in_the_end(content: bytes, left: bytes) -> None:
-    assert text.last_rewrite(content) == left
-
-
 def test_invalid_utf8_is_replaced() -> None:
     assert text.decoded(b"a\xffb") == "a\ufffdb"
+
+
+@given(HOSTILE | st.text(st.characters(exclude_categories=["Cs"]), max_size=40))
+def test_json_is_the_same_value_and_safe_to_look_at(printed: str) -> None:
+    shown = text.json_text({"text": printed})
+    assert json.loads(shown) == {"text": printed}
+    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", shown)
+
+
+def test_json_leaves_readable_text_readable() -> None:
+    assert text.json_text("é日") == '"é日"'
+    assert text.json_text("\x9b\x7f\u202e") == r'"\u009b\u007f\u202e"'
