@@ -1,7 +1,11 @@
-"""How many whole, undamaged records a buffer begins with, and what the program wrote in them."""
+"""How many whole, undamaged records a buffer begins with, and what the program wrote in them.
+
+And where, behind damage, the next one begins: nothing marks that, so every place is tried.
+"""
 
 from __future__ import annotations
 
+import re
 from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
@@ -16,6 +20,16 @@ _SIZES = {
     for kind, (fewest, most) in PAYLOAD_BYTES.items()
     if kind is not Kind.GAP
 }
+_MOST_BYTES = max(most for _, most in _SIZES.values())
+# What stands behind the checksum of any record: its kind, a length below 2^16, and a time of which
+# the upper two bytes are 0, as they are for the first 8 years. In text it is nowhere.
+_PLAUSIBLE = re.compile(rb"[\x01-\x07]\x00..\x00\x00", re.DOTALL)
+_CHECKSUM_BYTES = 4
+_MAX_TIME_US = 2**48 - 1
+_LEAST_COST = 1024
+
+SEARCH_STEP_BYTES = 65_536
+SEARCH_WINDOW_BYTES = SEARCH_STEP_BYTES + _MOST_BYTES
 
 
 class Scan(NamedTuple):
@@ -52,6 +66,49 @@ def scan(buffer: bytes, max_records: int) -> Scan:
         at += size
         count += 1
     return Scan(at, count, output_bytes, kind, time_us)
+
+
+class Search:
+    """Looks for the first good record, window after window.
+
+    Only one of a time in ``[min_time_us, max_time_us]`` is taken: a program may print what looks like
+    a record. What it prints can also cost a checksum at many places, so all of them together are
+    allowed ``budget_bytes``; ``is_spent`` says that there is no use in going on.
+    """
+
+    def __init__(self, min_time_us: int, max_time_us: int | None, budget_bytes: int) -> None:
+        self._min_time_us = min_time_us
+        self._max_time_us = _MAX_TIME_US if max_time_us is None else max_time_us
+        self._budget_bytes = budget_bytes
+
+    @property
+    def is_spent(self) -> bool:
+        return self._budget_bytes <= 0
+
+    def find(self, window: bytes) -> int:
+        """Where in the first ``SEARCH_STEP_BYTES`` of ``window`` a record begins; -1: nowhere.
+
+        A window of ``SEARCH_WINDOW_BYTES`` holds whole whatever begins there.
+        """
+        view = memoryview(window)
+        at = -1
+        while not self.is_spent:
+            hit = _PLAUSIBLE.search(window, at + 1 + _CHECKSUM_BYTES)
+            at = hit.start() - _CHECKSUM_BYTES if hit is not None else SEARCH_STEP_BYTES
+            if at >= SEARCH_STEP_BYTES or at + HEADER_BYTES > len(window):
+                return -1
+            checksum, word, time_us = _HEADER.unpack_from(window, at)
+            size = HEADER_BYTES + (word & 0xFFFFFF)
+            fewest, most = _SIZES[word >> 24]
+            if (
+                fewest <= size <= most
+                and at + size <= len(window)
+                and self._min_time_us <= time_us <= self._max_time_us
+            ):
+                self._budget_bytes -= max(size, _LEAST_COST)
+                if crc32(view[at + _CHECKSUM_BYTES : at + size]) == checksum:
+                    return at
+        return -1
 
 
 def output_bytes_in(kind: int, size_bytes: int) -> int:

@@ -151,13 +151,59 @@ def test_a_damaged_tail_that_is_not_torn_is_a_gap(tmp_path: Path) -> None:
     (path,) = segment_files(tmp_path)
     with open(path, "r+b") as file:
         file.seek(FILE_HEADER_BYTES + 10_016)
-        file.write(b"\xff" * 16)
+        file.write(b"\xff" * 20_032)
     (leftover,) = claim_all(tmp_path)
     got = read(leftover)
     (gap,) = got.gaps
     assert (got.output, gap.span, gap.cause) == (b"x" * 10_000, 20_032, GapCause.CORRUPT)
     assert 20_000 <= gap.lost_bytes <= gap.span
     assert not leftover.has_exited
+    leftover.close()
+
+
+@pytest.mark.parametrize("byte", [4, 5, 6, 7])
+def test_one_flipped_byte_costs_one_record(byte: int, tmp_path: Path) -> None:
+    """With the program's exit behind it, in a session that died."""
+    spool = open_spool(tmp_path, Warnings(), max_bytes=2**26)
+    write(spool, *[b"%03d," % n * 80 for n in range(190)])
+    spool.append(Kind.EXITED, 190, records.exited(5, 0, False))
+    spool.flush()
+    die(spool)
+    (path,) = segment_files(tmp_path)
+    with open(path, "r+b") as file:
+        file.seek(FILE_HEADER_BYTES + 48 * 336 + byte)
+        file.write(b"\x11")
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    assert got.gaps == [records.Gap(336, 320, GapCause.CORRUPT)]
+    assert got.output == b"".join(b"%03d," % n * 80 for n in range(190) if n != 48)
+    assert leftover.has_exited
+    leftover.close()
+
+
+def test_a_damaged_stretch_in_the_newest_segment_is_counted_as_all_output(tmp_path: Path) -> None:
+    """Behind it no count is stored: at most what is long, and never less than was lost."""
+    leave(tmp_path, *[b"x" * 100] * 50)
+    (path,) = segment_files(tmp_path)
+    with open(path, "r+b") as file:
+        file.seek(FILE_HEADER_BYTES + 10 * 116)
+        file.write(bytes(3 * 116))
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    (gap,) = got.gaps
+    assert (gap.span, gap.cause) == (348, GapCause.CORRUPT)
+    assert 300 <= gap.lost_bytes <= 348
+    assert len(got.output) == 4_700
+    leftover.close()
+
+
+def test_a_tail_longer_than_a_record_can_be_was_several_and_is_a_gap(tmp_path: Path) -> None:
+    leave(tmp_path, b"a" * 100)
+    (path,) = segment_files(tmp_path)
+    os.truncate(path, path.stat().st_size + 70_000)
+    (leftover,) = claim_all(tmp_path)
+    got = read(leftover)
+    assert [(gap.span, gap.cause) for gap in got.gaps] == [(70_000, GapCause.CORRUPT)]
     leftover.close()
 
 

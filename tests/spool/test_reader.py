@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -54,26 +55,65 @@ def test_one_damaged_record_is_all_that_is_lost(byte: int, tmp_path: Path) -> No
     spool.close()
 
 
-@pytest.mark.parametrize("byte", [4, 5])
-def test_a_damaged_header_costs_the_rest_of_its_segment_to_the_byte(
-    byte: int, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("byte", [4, 5, 6, 7])
+@pytest.mark.parametrize("segment", [1, -1])
+def test_a_damaged_header_costs_its_record_alone(byte: int, segment: int, tmp_path: Path) -> None:
+    """Kind or length: nothing says where the next record begins, so that is looked for."""
     spool = open_spool(tmp_path, Warnings())
     write(spool, *[b"x" * 100] * 2000)
-    files = segment_files(tmp_path)
-    damage(files[1], place_of(3, byte))
+    damage(segment_files(tmp_path)[segment], place_of(3, byte), b"\x11")
     got = read_spool(spool)
-    (gap,) = got.gaps
-    assert gap.cause == GapCause.CORRUPT
+    assert got.gaps == [records.Gap(RECORD_BYTES, 100, GapCause.CORRUPT)]
     assert got.counted_bytes == 200_000
-    assert gap.span == files[1].stat().st_size - place_of(3)
+    spool.close()
+
+
+def test_several_damaged_stretches_are_counted_to_the_byte_together(tmp_path: Path) -> None:
+    """Each held several records; how many is known of the segment, so the spans tell it for all."""
+    spool = open_spool(tmp_path, Warnings())
+    write(spool, *[b"x" * 100] * 2000)
+    for record in (10, 100, 200):
+        damage(segment_files(tmp_path)[0], place_of(record, 50), bytes(1000))
+    got = read_spool(spool)
+    assert len(got.gaps) == 3
+    assert {gap.span for gap in got.gaps} == {10 * RECORD_BYTES}
+    assert all(gap.lost_bytes <= gap.span for gap in got.gaps)
+    assert got.counted_bytes == 200_000
+    spool.close()
+
+
+def test_what_the_program_printed_of_an_earlier_time_is_no_record(tmp_path: Path) -> None:
+    """A record of another session in the output, and damage before it: the time gives it away."""
+    spool = open_spool(tmp_path, Warnings())
+    forged = records.encode(Kind.STDOUT, 1, b"forged")
+    for time_us in range(100, 110):
+        spool.append(Kind.STDOUT, time_us, forged * 10)
+        spool.flush()
+    damage(segment_files(tmp_path)[0], FILE_HEADER_BYTES + 3 * (16 + 10 * len(forged)) + 4)
+    got = read_spool(spool)
+    assert [gap.lost_bytes for gap in got.gaps] == [10 * len(forged)]
+    assert b"forged" not in [record.payload for record in got.records]
+    spool.close()
+
+
+def test_output_that_looks_like_headers_all_over_does_not_keep_the_reader_busy(
+    tmp_path: Path,
+) -> None:
+    spool = open_spool(tmp_path, Warnings(), max_bytes=2**30)
+    hostile = b"\x02\0\xff\xf0\0\0\0\0" * 8_000
+    write(spool, *[hostile] * 60)
+    damage(segment_files(tmp_path)[0], FILE_HEADER_BYTES + 4)
+    started_s = time.monotonic()
+    got = read_spool(spool)
+    assert time.monotonic() - started_s < 5
+    assert got.counted_bytes == 60 * len(hostile)
     spool.close()
 
 
 def test_damage_in_the_segment_being_written_is_counted_by_the_writer(tmp_path: Path) -> None:
     spool = open_spool(tmp_path, Warnings())
     write(spool, *[b"x" * 100] * 10)
-    damage(segment_files(tmp_path)[0], place_of(3, 4))
+    damage(segment_files(tmp_path)[0], place_of(3), bytes(7 * RECORD_BYTES))
     reader = SpoolReader(spool.ledger)
     got = read_all(reader)
     assert got.gaps == [records.Gap(7 * RECORD_BYTES, 700, GapCause.CORRUPT)]

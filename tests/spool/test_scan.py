@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ptyshipper import records
 from ptyshipper.errors import RecordError
 from ptyshipper.records import Kind
-from ptyshipper.spool.scan import scan
+from ptyshipper.spool.scan import Search, scan
 
 OUTPUT = st.builds(
     records.encode,
@@ -56,3 +56,19 @@ def test_the_last_record_is_told_of() -> None:
     )
     found = scan(buffer + b"torn", 1024)
     assert (found.end, found.kind, found.time_us) == (36, Kind.EXITED, 2)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200), st.integers(1, 40))
+def test_a_record_is_found_wherever_it_begins(before: bytes, behind: bytes, size: int) -> None:
+    record = records.encode(Kind.TTY, 5, b"x" * size)
+    found = Search(5, None, 2**20).find(before + record + behind)
+    assert 0 <= found <= len(before)
+    assert scan(before[found:] + record + behind, 1).record_count == 1
+
+
+def test_a_record_of_another_time_or_cut_short_is_not_found() -> None:
+    record = records.encode(Kind.TTY, 5, b"x")
+    assert Search(6, None, 2**20).find(record) == -1
+    assert Search(0, 4, 2**20).find(record) == -1
+    assert Search(0, None, 2**20).find(record[:-1]) == -1
+    assert Search(5, 5, 2**20).find(record) == 0
