@@ -55,17 +55,33 @@ class Leftover:
         self._folder = folder
         for segment in segments:
             self.ledger.add(segment)
-        if segments:
-            newest = segments[-1]
-            self.ledger.head = Mark(newest.end_offset, 0, 0)
-            reader = SpoolReader(self.ledger)
-            end, last_kind = reader.survey(newest)
-            if reader.is_torn(newest, end.offset):
-                newest.end_offset = end.offset
-                self.has_exited = last_kind == Kind.EXITED
-            reader.close()
-            self.ledger.head = _with_lost(end, newest.end_offset - end.offset)
+        self._newest = segments[-1] if segments else None
+        if self._newest is not None:
+            self._file_end_offset = self._newest.end_offset
+            self._survey(self._newest, self._newest.start)
         self._count_damaged_end({segment.path for segment in segments})
+
+    def take_up(self, offset: int) -> None:
+        """The backend holds the session up to ``offset``: move the head behind what follows there.
+
+        That is so where the survey took for a torn tail what was damaged after it had been sent.
+        """
+        newest = self._newest
+        if newest is not None and self.ledger.head.offset < offset < self._file_end_offset:
+            newest.end_offset = self._file_end_offset
+            head = self.ledger.head
+            self._survey(newest, _with_lost(head, offset - head.offset))
+
+    def _survey(self, newest: FileSegment, start: Mark) -> None:
+        """Find the head: the end of ``newest``, without a torn tail. ``start`` is known to be good."""
+        self.ledger.head = Mark(newest.end_offset, 0, 0)
+        reader = SpoolReader(self.ledger)
+        end, last_kind = reader.survey(newest, start)
+        if reader.is_torn(newest, end.offset):
+            newest.end_offset = end.offset
+            self.has_exited = last_kind == Kind.EXITED
+        reader.close()
+        self.ledger.head = _with_lost(end, newest.end_offset - end.offset)
 
     def _count_damaged_end(self, whole: set[str]) -> None:
         """Move the head behind files that hold records but no header, for a gap up to there.

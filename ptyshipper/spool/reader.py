@@ -87,12 +87,12 @@ class SpoolReader:
         """Everything before ``offset`` was acknowledged, at the monotonic time ``now_s``."""
         self._ledger.release(offset, now_s)
 
-    def survey(self, segment: Segment) -> tuple[Mark, int]:
+    def survey(self, segment: Segment, start: Mark) -> tuple[Mark, int]:
         """The end of the last good record in the newest segment of a dead session, and its kind.
 
         Damage before it is counted for as much output as it may have held: nobody knows better.
         """
-        end, last_kind = segment.start, 0
+        end, last_kind = start, 0
         mark: Mark | None = end
         while mark is not None and mark.offset < segment.end_offset:
             found = scan(self._fetch(segment, mark.offset, MAX_BATCH_BYTES), MAX_BATCH_RECORDS)

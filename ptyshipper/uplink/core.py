@@ -168,7 +168,7 @@ class Core:
         if event.offset > self._committed:
             if self._plan.live:
                 return self._fail(of_trouble(Trouble.AHEAD), now_s)
-            # Its wrapper delivered more than it could leave behind.
+            # Its wrapper delivered more than it could leave behind: the courier found nothing there.
             return self._end_delivered()
         self.state = State.STREAMING
         self._acked = event.offset

@@ -30,14 +30,23 @@ if TYPE_CHECKING:
     import ssl
 
 
+def _nothing_more(offset: int) -> None:
+    """All that there is lies before the head."""
+
+
 class Consignment(NamedTuple):
-    """The session to deliver. ``data_fd`` is readable when its head moved; -1 if that can't be."""
+    """The session to deliver. ``data_fd`` is readable when its head moved; -1 if that can't be.
+
+    ``take_up`` is called with a WELCOME's offset that is beyond the head, to move the head if more is
+    held behind that.
+    """
 
     session_id: bytes
     description: dict[str, Any]
     ledger: Ledger
     data_fd: int
     plan: core.Plan
+    take_up: Callable[[int], None] = _nothing_more
 
 
 class _AttemptOver(Exception):
@@ -67,6 +76,7 @@ class Courier:
         self._ledger = consignment.ledger
         self._reader = SpoolReader(consignment.ledger)
         self._data_fd = consignment.data_fd
+        self._take_up = consignment.take_up
         self._endpoint = endpoint
         self._settings = settings
         self._warn = warn
@@ -185,6 +195,8 @@ class Courier:
                     self._has_acked = True
                     self._on_first_ack()
             case messages.Welcome():
+                if answer.offset > self._ledger.head.offset:
+                    self._take_up(answer.offset)
                 self._handle(events.DataCommitted(self._ledger.head.offset))
                 self._handle(events.WelcomeReceived(answer.offset, answer.window_bytes))
             case _:

@@ -165,7 +165,12 @@ class Uplink:
             bye = ByeReason.ENDED if leftover.has_exited else ByeReason.CUT
             plan = Plan(False, bye, MAX_SUBSTITUTE_BYTES // 4, 0, _MAX_LEFTOVER_FAILURES, None)
             consignment = Consignment(
-                leftover.session_id, leftover.description, leftover.ledger, -1, plan
+                leftover.session_id,
+                leftover.description,
+                leftover.ledger,
+                -1,
+                plan,
+                leftover.take_up,
             )
             delivered = False
             try:

@@ -14,6 +14,7 @@ import pytest
 from ptyshipper import records
 from ptyshipper.records import GapCause, Kind
 from ptyshipper.spool import leftovers
+from ptyshipper.spool import reader as reader_module
 from ptyshipper.spool.leftovers import Leftover, claim_all, prune
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.spool.segment import FILE_HEADER_BYTES, MAX_FILE_BYTES
@@ -178,6 +179,36 @@ def test_one_flipped_byte_costs_one_record(byte: int, tmp_path: Path) -> None:
     assert got.gaps == [records.Gap(336, 320, GapCause.CORRUPT)]
     assert got.output == b"".join(b"%03d," % n * 80 for n in range(190) if n != 48)
     assert leftover.has_exited
+    leftover.close()
+
+
+def leave_what_looks_torn(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Three records; the second one's header tells more than there is, and no search goes on behind."""
+    monkeypatch.setattr(reader_module, "_SEARCH_BUDGET_BYTES", 0)
+    folder = leave(directory, b"a" * 100, b"b" * 100, b"c" * 100)
+    (path,) = folder.glob("*.seg")
+    with open(path, "r+b") as file:
+        file.seek(FILE_HEADER_BYTES + 116 + 6)
+        file.write(b"\xf0")
+    return folder
+
+
+def test_what_is_held_behind_the_backends_offset_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_what_looks_torn(tmp_path, monkeypatch)
+    (leftover,) = claim_all(tmp_path)
+    assert leftover.ledger.head.offset == 116
+    leftover.take_up(116)
+    leftover.take_up(348)
+    leftover.take_up(2**40)
+    assert leftover.ledger.head.offset == 116
+    leftover.take_up(232)
+    assert leftover.ledger.head.offset == 348
+    reader = SpoolReader(leftover.ledger)
+    assert (got := read_all(reader, 232)).output == b"c" * 100
+    assert got.gaps == []
+    reader.close()
     leftover.close()
 
 

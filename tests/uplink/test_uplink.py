@@ -19,7 +19,9 @@ import pytest
 from ptyshipper import records
 from ptyshipper.config import SpoolSettings, UplinkSettings
 from ptyshipper.records import Kind
+from ptyshipper.spool import reader
 from ptyshipper.spool.ledger import Ledger
+from ptyshipper.spool.segment import FILE_HEADER_BYTES
 from ptyshipper.spool.spool import Spool
 from ptyshipper.uplink import backoff
 from ptyshipper.uplink.backoff import AttemptLimit
@@ -549,6 +551,31 @@ def test_a_leftover_that_is_refused_stays_and_the_next_is_delivered(
         time.sleep(0.1)
         assert len(list(tmp_path.iterdir())) == 2
         assert successor.warnings == []
+
+
+def test_a_leftover_is_not_deleted_while_it_holds_more_than_the_backend(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was sent was damaged later, and looks like a torn tail; behind it is what was not sent."""
+    monkeypatch.setattr(reader, "_SEARCH_BUDGET_BYTES", 0)
+    with FakeBackend() as backend:
+        dead = make(backend.url, tmp_path)
+        dead.write(b"a" * 100)
+        dead.write(b"b" * 100)
+        dead.write(b"c" * 100)
+        die(dead.spool)
+        dead._is_closed = True
+        (path,) = tmp_path.rglob("*.seg")
+        with open(path, "r+b") as file:
+            file.seek(FILE_HEADER_BYTES + 116 + 6)
+            file.write(b"\xf0")
+        held = backend.sessions.setdefault(dead.session_id, Session())
+        held.offset = 232
+        living = make(backend.url, tmp_path)
+        living.start()
+        living.exit()
+        assert held.output() == b"c" * 100
+        assert wait_until(lambda: held.byes == [ByeReason.CUT])
 
 
 def test_a_program_that_ends_at_once_still_takes_its_leftovers_along(
