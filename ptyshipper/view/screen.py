@@ -6,6 +6,9 @@ nothing passes that is not known: characters, the controls that move and draw, a
 the tables below, each of them whole. Modes that only change what a keyboard or mouse sends have no
 meaning for a watcher and are left out with the rest.
 
+The session is shown on the alternate screen, so that its watcher's own is as before afterwards. What
+would leave it, or erase the lines above it, is replaced by what looks the same there.
+
 Sources: ECMA-48; xterm's ctlseqs, for the private modes.
 """
 
@@ -29,24 +32,30 @@ _FINALS = frozenset("@ABCDEFGHIJKLMPSTXZ`abdefgmrsu")
 _FINALS_WITH_INTERMEDIATE = frozenset({(" ", "q"), ("!", "p")})  # cursor's shape; soft reset
 _PRIVATE_FINALS = frozenset("JK")
 _MODES = frozenset({"4", "20"})
-_PRIVATE_MODES = frozenset(
-    {"5", "6", "7", "12", "25", "45", "47", "69", "1047", "1048", "1049", "2026"}
-)
+_PRIVATE_MODES = frozenset({"5", "6", "7", "12", "25", "45", "69", "1048", "2026"})
 _ALTERNATE_SCREEN = frozenset({"47", "1047", "1049"})
-_ESCAPES = frozenset("78DEHMc")
+_ERASABLE = frozenset({"", "0", "1", "2"})
+"""Parts of the screen. Not 3: those lines are the watcher's."""
+_ESCAPES = frozenset("78DEHM")
 _CHARACTER_SETS = frozenset("()*+")
 _PARAMETERS = re.compile(r"[0-9]{0,5}(?:[;:][0-9]{0,5}){0,31}")
 _SETS = re.compile(r"[0-9A-Z<=>]")
 
-ENTER = "\x1b[2J\x1b[H"
-"""A clean screen to show the session on."""
-_LEAVE = (
+_CLEAN = "\x1b[2J\x1b[H"
+ENTER = "\x1b[?1049h" + _CLEAN
+"""A screen to show the session on; the watcher's own is kept."""
+_RESET = "\x1b[!p" + _CLEAN
+"""In place of a full reset, which would end the alternate screen."""
+_TO_ALTERNATE, _FROM_ALTERNATE = "\x1b7" + _CLEAN, "\x1b[2J\x1b8"
+"""In place of the session's own alternate screen: its cursor comes back, what was drawn does not."""
+_MODES_OFF = (
     "\x1b[0m\x1b[r\x1b[?69l\x1b[?6l\x1b[?7h\x1b[?5l\x1b[4l\x1b[20l\x1b[?25h\x1b(B\x0f\x1b[?2026l"
 )
 _INPUT_MODES_OFF = "".join(
     f"\x1b[?{mode}l" for mode in (9, 1000, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 2004)
 )
-_LEAVE_ALTERNATE = "\x1b[?1049l"
+LEAVE = _MODES_OFF + _INPUT_MODES_OFF + "\x1b[?1049l"
+"""What puts a terminal back to rights when its watcher leaves."""
 
 
 class ScreenFilter:
@@ -60,7 +69,7 @@ class ScreenFilter:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._waiting = ""
         self._in_string = False
-        self.alternate_screen = False
+        self._alternate_screen = False
 
     def feed(self, data: bytes) -> bytes:
         """The safe part of what has come."""
@@ -111,11 +120,14 @@ class ScreenFilter:
         if not _PARAMETERS.fullmatch(numbers):
             return ""
         if final in "hl" and not intermediates:
-            allowed = _PRIVATE_MODES if private else _MODES
-            modes = [mode for mode in numbers.split(";") if mode in allowed]
+            modes = numbers.split(";")
+            kept = [mode for mode in modes if mode in (_PRIVATE_MODES if private else _MODES)]
+            switched = ""
             if private and not _ALTERNATE_SCREEN.isdisjoint(modes):
-                self.alternate_screen = final == "h"
-            return f"\x1b[{'?' * private}{';'.join(modes)}{final}" if modes else ""
+                switched = self._switch_screen(final == "h")
+            return f"\x1b[{'?' * private}{';'.join(kept)}{final}" * bool(kept) + switched
+        if final == "J" and numbers not in _ERASABLE:
+            return ""
         if private:
             known = not intermediates and final in _PRIVATE_FINALS
         elif intermediates:
@@ -124,14 +136,18 @@ class ScreenFilter:
             known = final in _FINALS
         return f"\x1b[{parameters}{intermediates}{final}" if known else ""
 
-
-def leaving(*, alternate_screen: bool) -> bytes:
-    """What puts a terminal back to rights when its watcher leaves."""
-    return (_LEAVE + _INPUT_MODES_OFF + _LEAVE_ALTERNATE * alternate_screen).encode()
+    def _switch_screen(self, alternate: bool) -> str:
+        before, self._alternate_screen = self._alternate_screen, alternate
+        if alternate:
+            return "" if before else _TO_ALTERNATE
+        # Its past may have begun in the middle of a full-screen program.
+        return _FROM_ALTERNATE if before else _CLEAN
 
 
 def _escape(intermediates: str, final: str) -> str:
     if not intermediates:
+        if final == "c":
+            return _RESET
         return f"\x1b{final}" if final in _ESCAPES else ""
     if intermediates in _CHARACTER_SETS and _SETS.fullmatch(final):
         return f"\x1b{intermediates}{final}"

@@ -14,12 +14,12 @@ from pathlib import Path
 from types import FrameType
 
 from ptyshipper.errors import UsageError
-from ptyshipper.records import OUTPUT_KINDS, Kind, Record
+from ptyshipper.records import OUTPUT_KINDS, Kind, Record, read_resized
 from ptyshipper.view.client import Backend, Session
 from ptyshipper.view.lines import lost
 from ptyshipper.view.newlines import NewLines
 from ptyshipper.view.output import ends_quietly, is_person
-from ptyshipper.view.screen import ENTER, ScreenFilter, leaving
+from ptyshipper.view.screen import ENTER, LEAVE, ScreenFilter
 
 REPLAY_BYTES = 4 << 20
 """How much of the past is shown first. A program that draws a screen redraws it within much less."""
@@ -57,24 +57,35 @@ def watch(data_dir: Path, session: str) -> int:
     found = backend.find(session)
     # An offset counts the records' headers too: this begins a little earlier than it says.
     offset = max(0, found["bytes"] + found["lost_bytes"] - REPLAY_BYTES)
-    screen = _Screen()
+    screen = _Screen(found, os.get_terminal_size(sys.stdout.fileno()))
     left = threading.Event()
     ended: Session | None = None
     try:
-        with _ended_by_signals(), _terminal_quiet(), _keys_leave(left):
+        with (
+            _ended_by_signals(),
+            _keyboard() as keyboard,
+            _terminal_quiet(signals=keyboard is None),
+            _keys_leave(keyboard, left),
+        ):
             try:
                 ended = _show(backend.records(found["id"], offset, follow=True), screen)
             finally:
-                _put_to_rights(screen)
+                _put_to_rights()
     except _Stopped as stopped:
-        return 0 if left.is_set() else 128 + stopped.number
-    print(f"\nptyshipper: {_how_it_ended(ended)}" if ended is not None else "")
+        if not left.is_set():
+            return 128 + stopped.number
+    if screen.misfit:
+        print(f"ptyshipper: {screen.misfit}", file=sys.stderr)
+    if ended is not None:
+        print(
+            f"ptyshipper: {_how_it_ended(ended)}; read it back: ptyshipper logs {ended['id'][:12]}"
+        )
     return 0
 
 
 def _show(items: Iterator[Record | Session], screen: _Screen) -> Session | None:
     """Show the records, and return the session when it has ended."""
-    _write(ENTER.encode())
+    _write(ENTER.encode() + screen.begin())
     for item in items:
         if not isinstance(item, Record):
             return item
@@ -85,24 +96,43 @@ def _show(items: Iterator[Record | Session], screen: _Screen) -> Session | None:
 class _Screen:
     """The safe part of a session's output, ready for a terminal that adds no returns of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, session: Session, window: os.terminal_size) -> None:
         self._filters = {int(kind): ScreenFilter() for kind in OUTPUT_KINDS}
         # A terminal's newlines have their returns, or are meant to have none.
         self._new_lines = {int(Kind.STDOUT): NewLines(), int(Kind.STDERR): NewLines()}
+        self._tty: bool = session["tty"]
+        self._size: tuple[int, int] = session["cols"], session["rows"]
+        self._window = window
+        self.misfit = ""
+        """In words, that the session's window was larger than this one."""
+
+    def begin(self) -> bytes:
+        return self._resized(*self._size)
 
     def feed(self, record: Record) -> bytes:
         if record.kind == Kind.GAP:
             return f"\r\n--- {lost(record)} ---\r\n".encode()
+        if record.kind == Kind.RESIZED:
+            size = read_resized(record.payload)
+            return b"" if size == self._size else self._resized(*size)
         if record.kind not in OUTPUT_KINDS:
             return b""
         shown = self._filters[record.kind].feed(record.payload)
         lines = self._new_lines.get(record.kind)
         return shown if lines is None else lines.feed(shown)
 
-    def leave(self) -> bytes:
-        return leaving(
-            alternate_screen=any(each.alternate_screen for each in self._filters.values())
+    def _resized(self, cols: int, rows: int) -> bytes:
+        """A notice, where what is drawn for that size does not fit."""
+        self._size = cols, rows
+        window = self._window
+        if not self._tty or (cols <= window.columns and rows <= window.lines):
+            self.misfit = ""
+            return b""
+        self.misfit = (
+            f"the session's window is {cols}x{rows}, this one {window.columns}x{window.lines}:"
+            " what it draws does not fit"
         )
+        return f"--- {self.misfit} ---\r\n".encode()
 
 
 def _how_it_ended(session: Session) -> str:
@@ -118,11 +148,11 @@ def _write(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _put_to_rights(screen: _Screen) -> None:
+def _put_to_rights() -> None:
     # From here to the end no signal may come between the terminal and its owner.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     try:
-        _write(screen.leave())
+        _write(LEAVE.encode())
     except OSError:
         pass  # the terminal is gone
 
@@ -147,13 +177,32 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _terminal_quiet() -> Iterator[None]:
-    """Keys are neither shown nor turned into signals, and what is written is shown as it is."""
+def _keyboard() -> Iterator[int | None]:
+    """Where the keys of the terminal that stdout is can be read, whatever stdin is."""
+    fd: int | None = None
+    try:
+        fd = os.open(os.ttyname(sys.stdout.fileno()), os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        # It has no name here (a container), or another owner (su).
+        if sys.stdin is not None and is_person(sys.stdin):
+            fd = os.dup(sys.stdin.fileno())
+    try:
+        yield fd
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+@contextmanager
+def _terminal_quiet(*, signals: bool) -> Iterator[None]:
+    """Keys are not shown, and what is written is shown as it is; ``signals``: ^C is one."""
     fd = sys.stdout.fileno()
     before = termios.tcgetattr(fd)
     quiet = [*before]
     quiet[1] &= ~termios.OPOST
-    quiet[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG | termios.IEXTEN)
+    quiet[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
+    if not signals:
+        quiet[3] &= ~termios.ISIG
     try:
         termios.tcsetattr(fd, termios.TCSANOW, quiet)
         yield
@@ -166,13 +215,13 @@ def _terminal_quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _keys_leave(left: threading.Event) -> Iterator[None]:
+def _keys_leave(keyboard: int | None, left: threading.Event) -> Iterator[None]:
     """A thread that waits for a key which leaves, and then interrupts the main thread."""
-    if not sys.stdin.isatty():
+    if keyboard is None:
         yield
         return
     stop_reader, stop_writer = os.pipe()
-    waiting = threading.Thread(target=_wait_for_key, args=(sys.stdin.fileno(), stop_reader, left))
+    waiting = threading.Thread(target=_wait_for_key, args=(keyboard, stop_reader, left))
     # The signal is the main thread's alone, or it would not wake it.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     waiting.start()

@@ -9,20 +9,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ptyshipper.view.screen import ENTER, ScreenFilter, leaving
+from ptyshipper.view.screen import ENTER, LEAVE, ScreenFilter
 
 # An independent statement of what may pass: text, moves, and a closed list of sequences.
 SAFE = re.compile(
     r"""(?x)(?:
       [\x07-\x0f\x20-\x7e\xa0-\U0010ffff]
-    | \x1b [78DEHMc]
+    | \x1b [78DEHM]
     | \x1b [()*+] [0-9A-Z<=>]
     | \x1b \# 8
-    | \x1b \[ [0-9;:]* [@A-HIJKLMPSTXZ`abdefgmrsu]
-    | \x1b \[ \? [0-9;:]* [JK]
+    | \x1b \[ [0-9;:]* [@A-HIKLMPSTXZ`abdefgmrsu]
+    | \x1b \[ \?? [012]? J
+    | \x1b \[ \? [0-9;:]* K
     | \x1b \[ [0-9;:]* (?: \x20 q | ! p )
     | \x1b \[ (?:4|20) (?:;(?:4|20))* [hl]
-    | \x1b \[ \? (?:5|6|7|12|25|45|47|69|104[789]|2026) (?:;(?:5|6|7|12|25|45|47|69|104[789]|2026))* [hl]
+    | \x1b \[ \? (?:5|6|7|12|25|45|69|1048|2026) (?:;(?:5|6|7|12|25|45|69|1048|2026))* [hl]
     )*"""
 )
 # Pieces that hostile sequences are made of, so that random ones come close.
@@ -117,7 +118,7 @@ def test_what_makes_a_terminal_answer_is_taken_out(asking: bytes) -> None:
         b"plain \xc3\xa9 \xe2\x82\xac\r\n\t\x08",
         b"\x1b[1;31mred\x1b[0m\x1b[38;2;1;2;3m\x1b[38:5:1m",
         b"\x1b[2J\x1b[H\x1b[10;20Hx\x1b[K\x1b[3A\x1b[L\x1b[5;20r",
-        b"\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[?1049l",
+        b"\x1b[?1048h\x1b[?25l\x1b[?7l\x1b[?1048l",
         b"\x1b7\x1b8\x1bM\x1b(0lqk\x1b(B\x1b#8",
         b"\x1b[4 q\x1b[!p\x1b[?2026h",
     ],
@@ -142,29 +143,32 @@ def test_endless_sequence_holds_nothing_back_for_ever() -> None:
 
 
 def test_leaving_undoes_what_was_let_through() -> None:
-    """The alternate screen only where the session is on it: the cursor would jump."""
+    """The alternate screen last: the cursor goes back to where it was before."""
     for undone in (
-        b"\x1b[0m",
-        b"\x1b[?25h",
-        b"\x1b[r",
-        b"\x1b[?7h",
-        b"\x1b(B",
-        b"\x1b[?2004l",
-        b"\x1b[?1000l",
+        "\x1b[0m",
+        "\x1b[?25h",
+        "\x1b[r",
+        "\x1b[?7h",
+        "\x1b(B",
+        "\x1b[?2004l",
+        "\x1b[?1000l",
     ):
-        assert undone in leaving(alternate_screen=False)
-    assert b"\x1b[?1049l" not in leaving(alternate_screen=False)
-    assert leaving(alternate_screen=True).endswith(b"\x1b[?1049l")
+        assert undone in LEAVE
+    assert ENTER.startswith("\x1b[?1049h")
+    assert LEAVE.endswith("\x1b[?1049l")
 
 
-def test_alternate_screen_is_noticed() -> None:
+@pytest.mark.parametrize("mode", [b"47", b"1047", b"1049"])
+def test_session_does_not_leave_the_screen_that_it_is_shown_on(mode: bytes) -> None:
+    """A full-screen program comes and goes, and the rest of a list of modes passes."""
     screen = ScreenFilter()
-    assert not screen.alternate_screen
-    screen.feed(b"\x1b[?25;1049h")
-    assert screen.alternate_screen
-    screen.feed(b"\x1b[?1049l")
-    assert not screen.alternate_screen
+    assert screen.feed(b"\x1b[?25;" + mode + b"h") == b"\x1b[?25h\x1b7\x1b[2J\x1b[H"
+    assert screen.feed(b"\x1b[?" + mode + b"h") == b""
+    assert screen.feed(b"\x1b[?" + mode + b"l") == b"\x1b[2J\x1b8"
+    assert screen.feed(b"\x1b[?" + mode + b"l") == b"\x1b[2J\x1b[H"
 
 
-def test_own_sequences_are_safe_themselves() -> None:
-    assert SAFE.fullmatch(ENTER)
+def test_session_erases_nothing_of_its_watchers() -> None:
+    """Neither the lines above the screen nor, by a full reset, everything."""
+    assert shown(b"\x1b[H\x1b[2J\x1b[3J\x1b[?3J\x1b[03J\x1b[;3J") == b"\x1b[H\x1b[2J"
+    assert shown(b"\x1bc") == b"\x1b[!p\x1b[2J\x1b[H"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import termios
 import time
@@ -14,7 +16,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from ptyshipper.records import Kind
+from ptyshipper.records import Kind, encode, resized
 from tests.support.reading import command, environment, read
 from tests.support.server import Server, Shipper, exit_record, output, start_record
 
@@ -24,14 +26,15 @@ WITHIN_S = 15.0
 class Watching:
     """A watch process and the terminal that it runs on."""
 
-    def __init__(self, server: Server, session_id: bytes) -> None:
+    def __init__(self, server: Server, session_id: bytes, *, stdin_is_it: bool = True) -> None:
         self.master, self.slave = pty.openpty()
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self.before = termios.tcgetattr(self.slave)
         self.shown = b""
         self.process = subprocess.Popen(
             command(f"watch(D, {session_id.hex()!r})", server.data_dir),
             env=environment(),
-            stdin=self.slave,
+            stdin=self.slave if stdin_is_it else subprocess.DEVNULL,
             stdout=self.slave,
             stderr=self.slave,
             start_new_session=True,
@@ -55,8 +58,8 @@ class Watching:
 
 
 @contextmanager
-def watching(server: Server, session_id: bytes) -> Iterator[Watching]:
-    watch = Watching(server, session_id)
+def watching(server: Server, session_id: bytes, *, stdin_is_it: bool = True) -> Iterator[Watching]:
+    watch = Watching(server, session_id, stdin_is_it=stdin_is_it)
     try:
         yield watch
     finally:
@@ -129,6 +132,47 @@ def test_terminal_is_put_to_rights_on_every_way_out(
         rest = watch.shown[watch.shown.index(b"drawn") :]
         for undone in (b"\x1b[0m", b"\x1b[?25h", b"\x1b[?1049l"):
             assert undone in rest
+
+
+@pytest.mark.parametrize("key", [b"q", b"\x03"])
+def test_keys_leave_also_where_stdin_is_no_terminal(
+    server: Server, shipper: Shipper, key: bytes
+) -> None:
+    """As in ``while read id; do ptyshipper watch $id; done``."""
+    with watching(server, shipper.session_id, stdin_is_it=False) as watch:
+        watch.wait_for(b"past")
+        os.write(watch.master, key)
+        assert watch.ended() == 0
+
+
+def test_session_is_on_a_screen_of_its_own(server: Server, shipper: Shipper) -> None:
+    """The person's is as before afterwards, whatever the session did; how it ended is told there."""
+    with watching(server, shipper.session_id) as watch:
+        shipper.ship(output(b"\x1b[?1049hdrawn\x1b[?1049l\x1bcshell\x1b[3J", Kind.TTY))
+        shipper.ship(exit_record(0))
+        assert watch.ended() == 0
+    assert watch.shown.startswith(b"\x1b[?1049h")
+    assert watch.shown.count(b"\x1b[?1049h") == watch.shown.count(b"\x1b[?1049l") == 1
+    after = watch.shown.partition(b"\x1b[?1049l")[2]
+    assert after.startswith(b"ptyshipper: the program exited with status 0; read it back: ")
+
+
+def test_window_that_is_too_small_is_told(server: Server) -> None:
+    """Before the start, after a change, and where it can be read afterwards."""
+    shipper = Shipper(server, os.urandom(16), tty=True)
+    shipper.ship(start_record(132, 24) + output(b"wide", Kind.TTY))
+    with watching(server, shipper.session_id) as watch:
+        watch.wait_for(b"wide")
+        assert b"is 132x24, this one 80x24" in watch.shown.partition(b"wide")[0]
+        shipper.ship(encode(Kind.RESIZED, 2_000, resized(80, 24)) + output(b"fits", Kind.TTY))
+        watch.wait_for(b"widefits")
+        shipper.ship(encode(Kind.RESIZED, 3_000, resized(80, 50)) + output(b"high", Kind.TTY))
+        watch.wait_for(b"is 80x50, this one 80x24: what it draws does not fit ---\r\nhigh")
+        os.write(watch.master, b"q")
+        assert watch.ended() == 0
+        after = watch.shown.partition(b"\x1b[?1049l")[2]
+        assert after.startswith(b"ptyshipper: the session's window is 80x50, this one 80x24")
+    shipper.socket.close()
 
 
 def test_hostile_output_does_not_make_the_terminal_answer(server: Server, shipper: Shipper) -> None:
