@@ -116,22 +116,13 @@ def claim_all(directory: Path) -> Iterator[Leftover]:
     The caller ends one, by ``delete`` or ``close``, before it asks for the next. What another
     successor is delivering, and what is no session, is passed over.
     """
-    for _, path in sorted(_candidates(directory)):
-        if not _SESSION_NAME.fullmatch(os.path.basename(path)):
-            continue
+    for _, folder in _claimed(directory, newest_first=False):
         try:
-            folder = SessionFolder.claim(path)
-        except OSError:
-            continue
-        if folder is None:
-            continue
-        session_id = bytes.fromhex(os.path.basename(path))
-        try:
-            yield Leftover(
-                folder, session_id, folder.description(), _load_segments(folder, session_id)
-            )
+            leftover = _open(folder)
         except (SpoolError, OSError):
             folder.close()
+        else:
+            yield leftover
 
 
 def prune(directory: Path, max_bytes: int, now_s: float) -> None:
@@ -140,18 +131,23 @@ def prune(directory: Path, max_bytes: int, now_s: float) -> None:
     ``now_s`` is Unix time: what is older than ``MAX_AGE_S`` goes as well. The living are not counted.
     """
     held_bytes = 0
-    for modified_s, path in sorted(_candidates(directory), reverse=True):
-        try:
-            folder = SessionFolder.claim(path)
-        except OSError:
-            continue
-        if folder is None:
-            continue
+    for modified_s, folder in _claimed(directory, newest_first=True):
         held_bytes += folder.size_bytes()
         if held_bytes > max_bytes or now_s - modified_s > MAX_AGE_S:
             folder.delete()
         else:
             folder.close()
+
+
+def _claimed(directory: Path, newest_first: bool) -> Iterator[tuple[float, SessionFolder]]:
+    """The folders of the dead, each locked and the caller's to end, with when it last changed."""
+    for modified_s, path in sorted(_candidates(directory), reverse=newest_first):
+        try:
+            folder = SessionFolder.claim(path)
+        except OSError:
+            continue
+        if folder is not None:
+            yield modified_s, folder
 
 
 def _candidates(directory: Path) -> list[tuple[float, str]]:
@@ -166,6 +162,19 @@ def _candidates(directory: Path) -> list[tuple[float, str]]:
     except OSError:
         pass  # no directory, or one that can't be read: nothing to deliver from it
     return found
+
+
+def _open(folder: SessionFolder) -> Leftover:
+    """What is in a folder.
+
+    Raises:
+        SpoolError, OSError: it is no session's, or can't be read.
+    """
+    name = os.path.basename(folder.path)
+    if not _SESSION_NAME.fullmatch(name):
+        raise SpoolError(f"{folder.path} was never finished")
+    session_id = bytes.fromhex(name)
+    return Leftover(folder, session_id, folder.description(), _load_segments(folder, session_id))
 
 
 def _with_lost(head: Mark, size_bytes: int) -> Mark:

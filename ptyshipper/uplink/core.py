@@ -23,6 +23,7 @@ from collections import deque
 from enum import Enum
 from typing import NamedTuple, assert_never
 
+from ptyshipper.spool.ledger import NEVER
 from ptyshipper.uplink.backoff import AttemptLimit, Backoff
 from ptyshipper.uplink.commands import (
     Command,
@@ -56,7 +57,6 @@ WELCOME_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 15.0
 HEARTBEAT_S = 20.0
 
-NEVER = 2**63
 FOREVER_S = float("inf")
 
 

@@ -103,10 +103,6 @@ class Courier:
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
                 self._nap_epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
-    @property
-    def is_connected(self) -> bool:
-        return self._core.state is core.State.STREAMING
-
     def finish(self, deadline_s: float) -> None:
         """The last record is committed: deliver until the monotonic ``deadline_s``, then end."""
         self._finish_deadline_s = deadline_s

@@ -60,10 +60,6 @@ class Uplink:
         return self._own is not None and self._own.delivered
 
     @property
-    def connected(self) -> bool:
-        return self._own is not None and self._own.is_connected
-
-    @property
     def is_idle(self) -> bool:
         """No thread delivers any more; with ``done_fd`` alone one may still be at it."""
         return self._open_jobs == 0
