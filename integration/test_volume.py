@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,9 +45,10 @@ with open(sys.argv[2], "w") as file:
 
 @pytest.fixture
 def backend(tmp_path: Path) -> Iterator[Server]:
-    """One of this test's own: what it holds goes with it."""
+    """One of this test's own: what it holds, up to a gigabyte, goes with it."""
     with running_server(tmp_path) as server:
         yield server
+    shutil.rmtree(server.data_dir)
 
 
 class Digest:
