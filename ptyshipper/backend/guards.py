@@ -14,6 +14,9 @@ REQUEST_WITHIN_S = 10.0
 MAX_REQUEST_BYTES = 65_536
 CLOSE_WITHIN_S = 2.0
 KEEPALIVE_IDLE_S = 60
+STALLED_WITHIN_S = 60.0
+"""A peer that has so long not read what one message holds is no reader: it comes back, or does not."""
+MAX_UNREAD_PONG_BYTES = 262_144
 
 _free_descriptors = 0
 
@@ -75,7 +78,9 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
 
 class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
-    """Lets the peer read why a message of its was refused.
+    """Bounds what a peer that does not read can cost, and lets one read why it was refused.
+
+    A message waits until the one before it has gone out, but the answer to a ping does not.
 
     uvicorn closes the socket right behind the close frame. With bytes of the peer still unread, the
     kernel then sends a reset, and the peer may lose the frame that says 1009.
@@ -84,6 +89,37 @@ class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_WITHIN_S
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._unread_pong_bytes = 0
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stop_stall_timer()
+        # Aborted, not closed: a close would wait behind what is not read.
+        self._stall_timer = self.loop.call_later(STALLED_WITHIN_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        self._stop_stall_timer()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_stall_timer()
+        super().connection_lost(exc)
+
+    def _stop_stall_timer(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+
+    def handle_ping(self) -> None:
+        if self.transport.get_write_buffer_size() == 0:
+            self._unread_pong_bytes = 0
+        pongs = b"".join(self.conn.data_to_send())
+        self._unread_pong_bytes += len(pongs)
+        if self._unread_pong_bytes > MAX_UNREAD_PONG_BYTES:
+            self.transport.abort()
+        else:
+            self.transport.write(pongs)
 
     def data_received(self, data: bytes) -> None:
         if self.conn.parser_exc is not None:

@@ -26,6 +26,7 @@ from ptyshipper.records import Kind, Record, decode, read_gap
 from ptyshipper.statefile import ServerState
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import MEANINGS, CloseCode
+from ptyshipper.wire.paths import SESSIONS_PATH
 
 REQUEST_WITHIN_S = 10.0
 MIN_PREFIX_DIGITS = 4
@@ -65,7 +66,7 @@ class Backend:
 
     def sessions(self, limit: int, prefix: str = "") -> list[Session]:
         """The newest sessions whose id begins with these hexadecimal digits, newest first."""
-        answer = self._get(f"/api/sessions?limit={limit}&prefix={prefix}")
+        answer = self._get(f"{SESSIONS_PATH}?limit={limit}&prefix={prefix}")
         sessions = answer.get("sessions") if isinstance(answer, dict) else None
         if not isinstance(sessions, list):
             raise BackendError("the backend's list of sessions can't be understood")
@@ -120,14 +121,15 @@ class Backend:
     ) -> Iterator[Record | Session]:
         """The records from ``offset`` on, and last the session as it is then.
 
-        A follower outlives a restart of the backend: it goes on where it was.
+        A follower outlives a restart of the backend: it goes on where it was. So does a reader who
+        paused for so long that the backend gave up on it.
         """
         deadline_s: float | None = None
         while True:
-            begun_s = time.monotonic()
+            begun_s, progressed = time.monotonic(), False
             try:
                 for item in self._stream(session_id, offset, follow):
-                    deadline_s = None
+                    deadline_s, progressed = None, True
                     if isinstance(item, dict):
                         yield item
                         return
@@ -138,7 +140,7 @@ class Backend:
                 if deadline_s is None or now_s - begun_s > RECONNECT_WITHIN_S:
                     # A quiet session's connection was good as well, if it lasted so long.
                     deadline_s = now_s + RECONNECT_WITHIN_S
-                if not follow or now_s >= deadline_s:
+                if now_s >= deadline_s or not (follow or progressed):
                     raise BackendError(str(gone)) from None
                 time.sleep(RECONNECT_EVERY_S)
 
@@ -148,7 +150,7 @@ class Backend:
         """Each batch of records with the offset behind it, and the summary."""
         state = self._state()
         url = state.url.replace("http", "ws", 1)
-        path = f"/api/sessions/{session_id}/records?from={offset}&follow={int(follow)}"
+        path = f"{SESSIONS_PATH}/{session_id}/records?from={offset}&follow={int(follow)}"
         try:
             with connect(
                 url + path,

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-from tests.support.server import Server
+import pytest
+
+from ptyshipper.records import Record
+from ptyshipper.view.client import Backend
+from ptyshipper.wire import messages
+from tests.support.server import Server, Shipper, exit_record, output, running_server
 
 
 @contextmanager
@@ -43,3 +52,73 @@ def test_what_is_no_http_is_refused_without_a_word_in_the_log(server: Server) ->
         connection.sendall(b"\x16\x03\x01 no http at all\r\n\r\n")
         assert b" 400 " in connection.recv(4_096)
     assert server.log_path.read_text() == ""
+
+
+@contextmanager
+def unread_viewer(server: Server, session_id: bytes) -> Iterator[socket.socket]:
+    """An upgraded viewer's connection of which nothing was read behind the upgrade."""
+    with raw_connection(server) as connection:
+        connection.sendall(
+            f"GET /api/sessions/{session_id.hex()}/records?follow=1 HTTP/1.1\r\nHost: x\r\n"
+            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
+            f"Sec-WebSocket-Protocol: {messages.VIEWER_SUBPROTOCOL}\r\n"
+            f"Authorization: Bearer {server.state.view_token}\r\n\r\n".encode()
+        )
+        assert connection.recv(12) == b"HTTP/1.1 101"
+        yield connection
+
+
+def test_peer_that_pings_and_never_reads_is_cut_off(server: Server) -> None:
+    """What it is answered waits in the backend's memory."""
+    shipper = Shipper(server, os.urandom(16))
+    shipper.ship(output(b"x"))
+    pings = (b"\x89\xfd" + b"\0" * 4 + b"p" * 125) * 500
+    with (
+        unread_viewer(server, shipper.session_id) as connection,
+        pytest.raises((ConnectionResetError, BrokenPipeError)),
+    ):
+        connection.sendall(pings * 2_000)  # 130 MB
+    assert server.get("/healthz")[0] == 200
+    shipper.socket.close()
+
+
+def test_peer_that_pings_and_reads_may_go_on(server: Server) -> None:
+    shipper = Shipper(server, os.urandom(16))
+    shipper.ship(output(b"x"))
+    with server.view(shipper.session_id, follow=True) as viewer:
+        viewer.recv(5)
+        for _ in range(5_000):  # twice the bound
+            assert viewer.ping(os.urandom(125)).wait(5)
+    shipper.socket.close()
+
+
+STALLING = "from ptyshipper.backend import guards\nguards.STALLED_WITHIN_S = 0.3\n"
+
+
+def test_viewer_that_never_reads_is_cut_off_and_one_that_pauses_misses_nothing(
+    tmp_path: Path,
+) -> None:
+    """``logs | less`` pauses for as long as a person reads."""
+    with running_server(tmp_path, preamble=STALLING) as server:
+        shipper = Shipper(server, os.urandom(16))
+        for _ in range(400):
+            shipper.ship(output(os.urandom(60_000)))
+        shipper.ship(exit_record())
+        with unread_viewer(server, shipper.session_id) as connection:
+            time.sleep(1.5)
+            size = 0
+            try:
+                while piece := connection.recv(1 << 20):
+                    size += len(piece)
+            except ConnectionResetError:
+                pass
+            assert size < 20_000_000
+        reading = Backend(server.data_dir).records(shipper.session_id.hex())
+        size = 0
+        for number, item in enumerate(reading):
+            if number == 20:
+                time.sleep(1.5)
+            size += len(item.payload) if isinstance(item, Record) else 0
+        assert size == 400 * 60_000 + 3
+        shipper.socket.close()
