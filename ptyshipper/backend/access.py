@@ -6,7 +6,9 @@ import hmac
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from starlette.types import Send
+from starlette.types import Receive, Scope, Send
+
+from ptyshipper.wire.closing import CloseCode
 
 
 def refusal(headers: Iterable[tuple[bytes, bytes]], token: str) -> HTTPStatus | None:
@@ -20,6 +22,26 @@ def refusal(headers: Iterable[tuple[bytes, bytes]], token: str) -> HTTPStatus | 
     if not hmac.compare_digest(credentials, token.encode()):
         return HTTPStatus.FORBIDDEN
     return None
+
+
+async def upgrade(scope: Scope, receive: Receive, send: Send, token: str, subprotocol: str) -> bool:
+    """Accept a WebSocket that has the token and offers the subprotocol; tell any other why not."""
+    refused = refusal(scope["headers"], token)
+    await receive()  # websocket.connect
+    if refused is not None:
+        await answer_upgrade(send, refused)
+        return False
+    if subprotocol not in scope["subprotocols"]:
+        await send({"type": "websocket.accept"})
+        await send(close_message(CloseCode.VERSION, f"offer {subprotocol}"))
+        return False
+    await send({"type": "websocket.accept", "subprotocol": subprotocol})
+    return True
+
+
+def close_message(code: CloseCode, reason: str) -> dict[str, object]:
+    """ASGI's message that closes a WebSocket."""
+    return {"type": "websocket.close", "code": int(code), "reason": reason}
 
 
 async def answer_upgrade(send: Send, status: HTTPStatus) -> None:

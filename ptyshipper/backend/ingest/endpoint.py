@@ -13,7 +13,7 @@ from typing import assert_never
 
 from starlette.types import Receive, Scope, Send
 
-from ptyshipper.backend.access import answer_upgrade, refusal
+from ptyshipper.backend.access import close_message, upgrade
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest import core
 from ptyshipper.backend.ingest.hub import Hub
@@ -32,18 +32,8 @@ class IngestEndpoint:
         self._token = token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = refusal(scope["headers"], self._token)
-        await receive()  # websocket.connect
         try:
-            if refused is not None:
-                await answer_upgrade(send, refused)
-            elif messages.SHIPPER_SUBPROTOCOL not in scope["subprotocols"]:
-                await send({"type": "websocket.accept"})
-                await send(_close(CloseCode.VERSION, f"offer {messages.SHIPPER_SUBPROTOCOL}"))
-            else:
-                await send(
-                    {"type": "websocket.accept", "subprotocol": messages.SHIPPER_SUBPROTOCOL}
-                )
+            if await upgrade(scope, receive, send, self._token, messages.SHIPPER_SUBPROTOCOL):
                 await Connection(self._hub, send).run(receive)
         except OSError:
             pass  # it went away: ASGI's sign for that
@@ -135,14 +125,10 @@ class Connection:
                     break
                 await self._send({"type": "websocket.send", "bytes": message})
             if self._close is not None:
-                await self._send(_close(self._close.code, self._close.reason))
+                await self._send(close_message(self._close.code, self._close.reason))
         except (OSError, RuntimeError):
             # It went away, or the server closed first (1009, 1012), after which uvicorn calls any
             # message a programming error. receive tells.
             pass
         finally:
             self._sender = None
-
-
-def _close(code: CloseCode, reason: str) -> dict[str, object]:
-    return {"type": "websocket.close", "code": int(code), "reason": reason}

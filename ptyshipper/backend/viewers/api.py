@@ -18,6 +18,7 @@ from ptyshipper.backend.faults import where
 from ptyshipper.backend.session import session_id_of
 from ptyshipper.backend.store.base import Store
 from ptyshipper.errors import StoreError
+from ptyshipper.wire.paths import SESSIONS_PATH
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
@@ -71,8 +72,8 @@ def routes(store: Store, view_token: str) -> list[Route]:
         return JSONResponse(session.summary(time.time_ns() // 1000))
 
     return [
-        Route("/api/sessions", guarded(list_sessions)),
-        Route("/api/sessions/{id}", guarded(one_session)),
+        Route(SESSIONS_PATH, guarded(list_sessions)),
+        Route(SESSIONS_PATH + "/{id}", guarded(one_session)),
     ]
 
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from ptyshipper.backend.access import answer_upgrade, refusal
+from ptyshipper.backend.access import close_message, upgrade
 from ptyshipper.backend.fanout import Fanout, Subscription
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.session import session_id_of
@@ -18,12 +18,13 @@ from ptyshipper.backend.store.base import Store
 from ptyshipper.errors import StoreError
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
+from ptyshipper.wire.paths import SESSIONS_PATH
 
 READ_BYTES = 262_144
 LOOK_EVERY_S = 5.0
 """A session that is cut off makes no commit: its viewers look for themselves."""
 
-_PATH = re.compile(r"/api/sessions/([^/]*)/records")
+_PATH = re.compile(re.escape(SESSIONS_PATH) + "/([^/]*)/records")
 
 log = logging.getLogger("ptyshipper.backend")
 
@@ -44,16 +45,8 @@ class ViewEndpoint:
         return _PATH.fullmatch(path) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = refusal(scope["headers"], self._token)
-        await receive()  # websocket.connect
         try:
-            if refused is not None:
-                await answer_upgrade(send, refused)
-            elif messages.VIEWER_SUBPROTOCOL not in scope["subprotocols"]:
-                await send({"type": "websocket.accept"})
-                await _close(send, CloseCode.VERSION, f"offer {messages.VIEWER_SUBPROTOCOL}")
-            else:
-                await send({"type": "websocket.accept", "subprotocol": messages.VIEWER_SUBPROTOCOL})
+            if await upgrade(scope, receive, send, self._token, messages.VIEWER_SUBPROTOCOL):
                 await self._serve(scope, receive, send)
         except OSError:
             pass  # it went away: ASGI's sign for that
@@ -142,6 +135,6 @@ async def _send(send: Send, message: bytes) -> None:
 
 async def _close(send: Send, code: CloseCode, reason: str) -> None:
     try:
-        await send({"type": "websocket.close", "code": int(code), "reason": reason})
+        await send(close_message(code, reason))
     except (OSError, RuntimeError):
         pass  # it went away, or the server closed first
