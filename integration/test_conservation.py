@@ -18,6 +18,8 @@ import pytest
 
 from ptyshipper.records import GapCause
 from ptyshipper.spool.ledger import KEEP_RELEASED_S
+from ptyshipper.wire.paths import INGEST_PATH
+from tests.spool.spools import readdress
 from tests.support import writer
 from tests.support.patience import until
 from tests.support.running import kill_all
@@ -198,7 +200,11 @@ def check_killed(server: Server, runs: list[WrappedWriter]) -> None:
 
 
 def deliver_the_rest(server: Server, spool: Path) -> None:
-    """A last wrapper that lives to its end: then nothing of anybody is left in the spool."""
+    """A last wrapper that lives to its end: then nothing of anybody is left in the spool.
+
+    It ships past the proxy, if there was one.
+    """
+    readdress(spool, server.state.url + INGEST_PATH)
     last = WrappedWriter(server, spool, "pipes", 1, 1_000)
     last.check_bare(0)
     last.check_complete(server, 0)

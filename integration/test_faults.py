@@ -25,6 +25,8 @@ import pytest
 from ptyshipper.config import SETTINGS
 from ptyshipper.records import GapCause
 from ptyshipper.spool.segment import FILE_HEADER_BYTES
+from ptyshipper.wire.paths import INGEST_PATH
+from tests.spool.spools import readdress
 from tests.support import writer
 from tests.support.fake_backend import FakeBackend, Peer, Script
 from tests.support.patience import PATIENCE_S, until
@@ -76,7 +78,11 @@ def wrap(
 
 
 def deliver_the_rest(server: Server, spool: Path) -> None:
-    """Another wrapper in the same spool: it delivers what the one before could not."""
+    """Another wrapper in the same spool: it delivers what the one before could not.
+
+    What was meant for a backend that was bad in some way is taken for this one's.
+    """
+    readdress(spool, server.state.url + INGEST_PATH)
     wrap(server, spool, 1_000, flush_s=30).check_bare(STATUS, [])
 
 

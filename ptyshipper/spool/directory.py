@@ -5,9 +5,11 @@
     DIR/<session id in hex>/session.json               description, and the lock of its owner
     DIR/<session id in hex>/<first offset>.seg         see ``segment``
 
-``session.json`` is locked (flock) by the wrapper for as long as it lives, then by the successor that
-delivers what is left. The kernel frees the lock however a process ends, so a folder whose lock can
-be had belongs to the dead. A folder gets its name only after it was locked.
+``session.json`` says what HELLO does, and beside it for which backend the records are: a successor
+that ships to another one must not hand them over. It is locked (flock) by the wrapper for as long as
+it lives, then by the successor that delivers what is left. The kernel frees the lock however a
+process ends, so a folder whose lock can be had belongs to the dead. A folder gets its name only
+after it was locked.
 """
 
 from __future__ import annotations
@@ -24,6 +26,9 @@ from ptyshipper.wire.messages import MAX_DESCRIPTION_BYTES
 DESCRIPTION_FILE = "session.json"
 SEGMENT_SUFFIX = ".seg"
 UNFINISHED_PREFIX = ".new-"
+
+_ENDPOINT_KEY = "endpoint"
+_MAX_FILE_BYTES = MAX_DESCRIPTION_BYTES + 4096
 
 
 class SessionFolder:
@@ -55,7 +60,7 @@ class SessionFolder:
         try:
             os.fchmod(fd, 0o600)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(fd, json.dumps(description, separators=(",", ":")).encode())
+            os.write(fd, _text(description))
             os.rename(unfinished, f"{directory}/{name}")
         except OSError:
             folder.delete()
@@ -85,18 +90,44 @@ class SessionFolder:
             return None
         return cls(path, fd)
 
+    def address(self, endpoint: str) -> None:
+        """Note for which backend the session is, before its first record.
+
+        Raises:
+            OSError: the disk would not take it.
+            SpoolError: the description can't be read.
+        """
+        text = _text({**self._read(), _ENDPOINT_KEY: endpoint})
+        os.pwrite(self._lock_fd, text, 0)  # in one call: longer than what was there
+
+    def endpoint(self) -> str | None:
+        """For which backend the session is; None where its wrapper did not live to note it.
+
+        Raises:
+            SpoolError: it can't be read.
+        """
+        endpoint = self._read().get(_ENDPOINT_KEY)
+        return endpoint if isinstance(endpoint, str) else None
+
     def description(self) -> dict[str, Any]:
         """What the session's HELLO says.
 
         Raises:
             SpoolError: it can't be read as such.
         """
+        value = self._read()
+        value.pop(_ENDPOINT_KEY, None)
+        if len(_text(value)) > MAX_DESCRIPTION_BYTES:
+            raise SpoolError(f"{self.path}/{DESCRIPTION_FILE} describes no session")
+        return value
+
+    def _read(self) -> dict[str, Any]:
         try:
-            text = os.pread(self._lock_fd, MAX_DESCRIPTION_BYTES + 1, 0)
+            text = os.pread(self._lock_fd, _MAX_FILE_BYTES + 1, 0)
             value = json.loads(text)
         except (OSError, ValueError, RecursionError):
             raise SpoolError(f"{self.path}/{DESCRIPTION_FILE} can't be read") from None
-        if not isinstance(value, dict) or len(text) > MAX_DESCRIPTION_BYTES:
+        if not isinstance(value, dict) or len(text) > _MAX_FILE_BYTES:
             raise SpoolError(f"{self.path}/{DESCRIPTION_FILE} describes no session")
         return value
 
@@ -142,3 +173,7 @@ class SessionFolder:
         fd, self._lock_fd = self._lock_fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _text(description: dict[str, Any]) -> bytes:
+    return json.dumps(description, separators=(",", ":")).encode()

@@ -1,8 +1,8 @@
 """What sessions of this spool that are no more left undelivered.
 
 A container's volume outlives the container: after a kill -9, an out-of-memory kill or an outage
-longer than the wait at exit, the next wrapper delivers. Nothing in the directory is trusted: it is
-the program's to write as well.
+longer than the wait at exit, the next wrapper delivers, if it ships to the same backend. Nothing in
+the directory is trusted: it is the program's to write as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ from ptyshipper.spool.segment import (
 
 MAX_AGE_S = 7 * 24 * 3600.0
 """What no backend took for so long is deleted."""
+
+_UNFINISHED_S = 60.0
+"""So long a wrapper may take, at most, to make its folder."""
 
 _MAX_SEGMENTS = 65_536
 _SESSION_NAME = re.compile(r"[0-9a-f]{32}")
@@ -110,15 +113,18 @@ class Leftover:
         self._folder.close()
 
 
-def claim_all(directory: Path) -> Iterator[Leftover]:
-    """Each dead session of the spool, oldest first, locked one at a time.
+def claim_all(directory: Path, endpoint: str) -> Iterator[Leftover]:
+    """Each dead session of the spool that is for this backend, oldest first, locked one at a time.
 
     The caller ends one, by ``delete`` or ``close``, before it asks for the next. What another
-    successor is delivering, and what is no session, is passed over.
+    successor is delivering, what is for another backend, and what is no session, is passed over.
     """
-    for _, folder in _claimed(directory, newest_first=False):
+    for _, folder in _claimed(_candidates(directory, unfinished_until_s=0.0)):
         try:
-            leftover = _open(folder)
+            if _is_empty(folder):
+                folder.delete()
+                continue
+            leftover = _open(folder, endpoint)
         except (SpoolError, OSError):
             folder.close()
         else:
@@ -131,7 +137,8 @@ def prune(directory: Path, max_bytes: int, now_s: float) -> None:
     ``now_s`` is Unix time: what is older than ``MAX_AGE_S`` goes as well. The living are not counted.
     """
     held_bytes = 0
-    for modified_s, folder in _claimed(directory, newest_first=True):
+    found = _candidates(directory, unfinished_until_s=now_s - _UNFINISHED_S)
+    for modified_s, folder in _claimed(reversed(found)):
         held_bytes += folder.size_bytes()
         if held_bytes > max_bytes or now_s - modified_s > MAX_AGE_S:
             folder.delete()
@@ -139,9 +146,9 @@ def prune(directory: Path, max_bytes: int, now_s: float) -> None:
             folder.close()
 
 
-def _claimed(directory: Path, newest_first: bool) -> Iterator[tuple[float, SessionFolder]]:
-    """The folders of the dead, each locked and the caller's to end, with when it last changed."""
-    for modified_s, path in sorted(_candidates(directory), reverse=newest_first):
+def _claimed(candidates: Iterable[tuple[float, str]]) -> Iterator[tuple[float, SessionFolder]]:
+    """Those that are dead, each locked and the caller's to end."""
+    for modified_s, path in candidates:
         try:
             folder = SessionFolder.claim(path)
         except OSError:
@@ -150,30 +157,40 @@ def _claimed(directory: Path, newest_first: bool) -> Iterator[tuple[float, Sessi
             yield modified_s, folder
 
 
-def _candidates(directory: Path) -> list[tuple[float, str]]:
-    """Folders that are named as a session's, whole or unfinished, with when they last changed."""
+def _candidates(directory: Path, unfinished_until_s: float) -> list[tuple[float, str]]:
+    """Folders that are named as a session's, oldest first, with when they last changed.
+
+    Of those that never got their name only the ones that have not changed since: the others'
+    wrappers may be at it, and not have the lock yet.
+    """
     found = []
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
                 name = entry.name.removeprefix(UNFINISHED_PREFIX)
                 if _SESSION_NAME.fullmatch(name) and entry.is_dir(follow_symlinks=False):
-                    found.append((entry.stat(follow_symlinks=False).st_mtime, entry.path))
+                    modified_s = entry.stat(follow_symlinks=False).st_mtime
+                    if name == entry.name or modified_s < unfinished_until_s:
+                        found.append((modified_s, entry.path))
     except OSError:
         pass  # no directory, or one that can't be read: nothing to deliver from it
-    return found
+    return sorted(found)
 
 
-def _open(folder: SessionFolder) -> Leftover:
+def _is_empty(folder: SessionFolder) -> bool:
+    """Its wrapper was killed before there was a record, or a backend to send it to."""
+    return folder.endpoint() is None and not folder.segment_paths()
+
+
+def _open(folder: SessionFolder, endpoint: str) -> Leftover:
     """What is in a folder.
 
     Raises:
-        SpoolError, OSError: it is no session's, or can't be read.
+        SpoolError, OSError: it holds no session, is for another backend, or can't be read.
     """
-    name = os.path.basename(folder.path)
-    if not _SESSION_NAME.fullmatch(name):
-        raise SpoolError(f"{folder.path} was never finished")
-    session_id = bytes.fromhex(name)
+    if folder.endpoint() != endpoint:
+        raise SpoolError(f"{folder.path} is for another backend")
+    session_id = bytes.fromhex(os.path.basename(folder.path))
     return Leftover(folder, session_id, folder.description(), _load_segments(folder, session_id))
 
 

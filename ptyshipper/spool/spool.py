@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ptyshipper.config import SpoolSettings
+from ptyshipper.errors import SpoolError
 from ptyshipper.records import HEADER_BYTES, OUTPUT_KINDS, GapCause, header
 from ptyshipper.spool.directory import SessionFolder
 from ptyshipper.spool.ledger import Ledger
@@ -79,6 +80,14 @@ class Spool:
                     "what is not shipped yet is kept in memory"
                 )
         return cls(session_id, description, folder, settings, warn)
+
+    def address(self, endpoint: str) -> None:
+        """Say for which backend the session is, before the first record; see ``leftovers``."""
+        if self._folder is not None:
+            try:
+                self._folder.address(endpoint)
+            except (SpoolError, OSError):
+                pass  # the records will meet the same disk, and that is warned of
 
     @property
     def has_room(self) -> bool:

@@ -23,6 +23,12 @@ class Endpoint(NamedTuple):
         """What messages call it: neither path, query nor user name, any of which may hold a secret."""
         return f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
+    @property
+    def identity(self) -> str:
+        """Which backend it is: the same for a URL that differs in nothing but its query or user."""
+        scheme = "https" if self.secure else "http"
+        return f"{scheme}://{self.name}{self.resource.partition('?')[0]}"
+
 
 def parse_endpoint(url: str) -> Endpoint:
     """A user name or password in the URL is left out: the token is what counts.

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ptyshipper.config import SpoolSettings, UplinkSettings
+from ptyshipper.errors import UsageError
 from ptyshipper.spool.spool import Spool
+from ptyshipper.uplink.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from ptyshipper.uplink.backoff import AttemptLimit
     from ptyshipper.uplink.courier import Courier
-    from ptyshipper.uplink.endpoint import Endpoint
 
 _MAX_LEFTOVER_FAILURES = 5
 """After so many in a row a leftover makes way for the next: it may be the one that can't be taken."""
@@ -27,7 +28,7 @@ _GRACE_S = 0.2
 
 
 class Uplink:
-    """Ships ``spool``, then what earlier sessions left in the same directory.
+    """Ships ``spool``, then what earlier sessions left in the same directory for the same backend.
 
     ``start`` and ``finish`` are the main thread's. ``done_fd`` becomes readable when there is nothing
     more to wait for: everything was delivered, or given up, or the deadline has passed. Then
@@ -53,6 +54,13 @@ class Uplink:
         self._own: Courier | None = None
         self._is_over = _thread.allocate_lock()
         self._is_over.acquire()
+        self._endpoint: Endpoint | None = None
+        try:
+            self._endpoint = parse_endpoint(settings.endpoint)
+        except UsageError as error:
+            warn(f"{error}; nothing is shipped")
+        else:
+            spool.address(self._endpoint.identity)
 
     @property
     def delivered(self) -> bool:
@@ -107,18 +115,14 @@ class Uplink:
                 self._end_job()
 
     def _ship_own(self) -> None:
-        from ptyshipper.errors import UsageError
         from ptyshipper.spool import leftovers
         from ptyshipper.uplink.backoff import AttemptLimit
         from ptyshipper.uplink.core import Plan
         from ptyshipper.uplink.courier import Consignment, Courier
-        from ptyshipper.uplink.endpoint import parse_endpoint
         from ptyshipper.wire.messages import ByeReason
 
-        try:
-            endpoint = parse_endpoint(self._settings.endpoint)
-        except UsageError as error:
-            self._warn(f"{error}; nothing is shipped")
+        endpoint = self._endpoint
+        if endpoint is None:
             return
         directory = self._spool_settings.directory
         if directory is not None:
@@ -157,7 +161,7 @@ class Uplink:
         from ptyshipper.wire.messages import ByeReason
 
         assert self._spool_settings.directory is not None
-        for leftover in claim_all(self._spool_settings.directory):
+        for leftover in claim_all(self._spool_settings.directory, endpoint.identity):
             bye = ByeReason.ENDED if leftover.has_exited else ByeReason.CUT
             plan = Plan(False, bye, MAX_SUBSTITUTE_BYTES // 4, 0, _MAX_LEFTOVER_FAILURES, None)
             consignment = Consignment(

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ptyshipper import records
 from ptyshipper.config import SpoolSettings
+from ptyshipper.spool import leftovers
+from ptyshipper.spool.leftovers import Leftover
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.spool.spool import Spool
+from ptyshipper.uplink.endpoint import parse_endpoint
 
 DESCRIPTION = {"deployment_id": 1, "type": "runtime", "command": ["x"]}
 SESSION_ID = bytes(range(16))
+ENDPOINT = "http://backend:80/ingest"
 
 
 class Warnings(list[str]):
@@ -31,7 +38,22 @@ def open_spool(
 ) -> Spool:
     """A spool with the smallest bound there is, unless the test says otherwise."""
     settings = SpoolSettings(directory, max_bytes, overflow)  # type: ignore[arg-type]
-    return Spool.open(settings, session_id, DESCRIPTION, warnings)
+    spool = Spool.open(settings, session_id, DESCRIPTION, warnings)
+    spool.address(ENDPOINT)
+    return spool
+
+
+def claim_all(directory: Path) -> Iterator[Leftover]:
+    """What ``open_spool`` left."""
+    return leftovers.claim_all(directory, ENDPOINT)
+
+
+def readdress(directory: Path, url: str) -> None:
+    """Make everything that is left in a spool as if it had been meant for this backend."""
+    for path in directory.rglob("session.json"):
+        with suppress(ValueError):
+            value = json.loads(path.read_text())
+            path.write_text(json.dumps({**value, "endpoint": parse_endpoint(url).identity}))
 
 
 class Got(NamedTuple):

@@ -56,6 +56,15 @@ def test_a_description_that_is_none_is_refused(text: bytes, tmp_path: Path) -> N
     folder.close()
 
 
+def test_the_backend_stands_beside_the_description(tmp_path: Path) -> None:
+    folder = SessionFolder.create(str(tmp_path), ID, {"a": 1})
+    assert folder.endpoint() is None
+    folder.address("http://a:80/p")
+    assert folder.endpoint() == "http://a:80/p"
+    assert folder.description() == {"a": 1}
+    folder.close()
+
+
 def test_a_lock_is_not_inherited(tmp_path: Path) -> None:
     folder = SessionFolder.create(str(tmp_path), ID, {})
     assert not os.get_inheritable(folder._lock_fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from ptyshipper import records
 from ptyshipper.records import GapCause, Kind
 from ptyshipper.spool import leftovers
 from ptyshipper.spool import reader as reader_module
-from ptyshipper.spool.leftovers import Leftover, claim_all, prune
+from ptyshipper.spool.directory import SessionFolder
+from ptyshipper.spool.leftovers import Leftover, prune
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.spool.segment import FILE_HEADER_BYTES, MAX_FILE_BYTES
 from tests.spool.spools import (
@@ -23,6 +25,7 @@ from tests.spool.spools import (
     SESSION_ID,
     Got,
     Warnings,
+    claim_all,
     die,
     open_spool,
     read_all,
@@ -345,6 +348,27 @@ def test_hostile_segments_are_passed_over(tmp_path: Path) -> None:
     (leftover,) = claim_all(tmp_path)
     assert read(leftover).output == b"x" * 100
     leftover.close()
+
+
+def test_a_session_for_another_backend_is_left_to_age(tmp_path: Path) -> None:
+    """What a program printed for one reader is not handed to another: the setting was changed."""
+    folder = leave(tmp_path, b"x" * 100)
+    assert list(leftovers.claim_all(tmp_path, "http://another:80/ingest")) == []
+    assert len(list(folder.glob("*.seg"))) == 1
+    assert [left.close() for left in claim_all(tmp_path)] == [None]
+
+
+def test_a_session_that_nobody_addressed_is_handed_to_nobody(tmp_path: Path) -> None:
+    folder = leave(tmp_path, b"x" * 100)
+    (folder / "session.json").write_text(json.dumps(DESCRIPTION))
+    assert list(claim_all(tmp_path)) == []
+    assert len(list(folder.glob("*.seg"))) == 1
+
+
+def test_one_killed_before_it_was_addressed_is_taken_away(tmp_path: Path) -> None:
+    SessionFolder.create(str(tmp_path), SESSION_ID, DESCRIPTION).close()
+    assert list(claim_all(tmp_path)) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_sessions_segment_is_passed_over(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ import pytest
 
 from ptyshipper import records
 from ptyshipper.records import GapCause, Kind
-from ptyshipper.spool.leftovers import claim_all
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.spool.segment import FILE_HEADER_BYTES
 from ptyshipper.spool.spool import MAX_SUBSTITUTE_BYTES, MIN_BYTES, Spool
 from tests.spool.spools import (
     Warnings,
+    claim_all,
     die,
     open_spool,
     read_all,

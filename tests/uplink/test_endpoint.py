@@ -31,3 +31,10 @@ def test_what_is_no_endpoint_is_refused(url: str) -> None:
 def test_the_name_holds_no_secret() -> None:
     assert parse_endpoint("http://user:secret@a/p?token=secret").name == "a:80"
     assert parse_endpoint("wss://[::1]/i").name == "[::1]:443"
+
+
+def test_urls_of_one_backend_are_the_same() -> None:
+    urls = ["http://a/p", "ws://u:p@A:80/p?x=1", "http://a:80/p?"]
+    assert {parse_endpoint(url).identity for url in urls} == {"http://a:80/p"}
+    others = ["https://a:80/p", "http://b/p", "http://a:81/p", "http://a/p/q"]
+    assert "http://a:80/p" not in {parse_endpoint(url).identity for url in others}

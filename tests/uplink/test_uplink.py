@@ -31,7 +31,7 @@ from ptyshipper.uplink.endpoint import parse_endpoint
 from ptyshipper.uplink.uplink import Uplink
 from ptyshipper.wire import messages
 from ptyshipper.wire.messages import ByeReason
-from tests.spool.spools import Warnings, die
+from tests.spool.spools import Warnings, die, readdress
 from tests.support.fake_backend import (
     FakeBackend,
     Peer,
@@ -507,6 +507,7 @@ def test_leftovers_follow_the_first_acknowledgement(make: Make, tmp_path: Path) 
             wrapper.write_record(Kind.EXITED, records.exited(0, 0, False))
         die(wrapper.spool)
     with FakeBackend() as backend:
+        readdress(tmp_path, backend.url)
         successor = make(backend.url, tmp_path)
         successor.start()
         assert wait_until(lambda: len(list(tmp_path.iterdir())) == 1)
@@ -525,6 +526,7 @@ def test_two_successors_deliver_each_leftover_once(make: Make, tmp_path: Path) -
         wrapper.write(os.urandom(100_000 // 2))
         die(wrapper.spool)
     with FakeBackend() as backend:
+        readdress(tmp_path, backend.url)
         successors = [make(backend.url, tmp_path) for _ in range(2)]
         for successor in successors:
             successor.start()
@@ -544,6 +546,7 @@ def test_a_leftover_that_is_refused_stays_and_the_next_is_delivered(
         wrapper.write(b"x" * 100)
         die(wrapper.spool)
     with FakeBackend(behave, accept_and_close(4403), behave) as backend:
+        readdress(tmp_path, backend.url)
         successor = make(backend.url, tmp_path)
         successor.start()
         assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
@@ -585,10 +588,22 @@ def test_a_program_that_ends_at_once_still_takes_its_leftovers_along(
     dead.write(b"x" * 1000)
     die(dead.spool)
     with FakeBackend() as backend:
+        readdress(tmp_path, backend.url)
         successor = make(backend.url, tmp_path)
         successor.start()
         successor.exit()
         assert session_of(backend, dead).output() == dead.written
+
+
+def test_what_was_left_for_another_backend_is_not_handed_over(make: Make, tmp_path: Path) -> None:
+    dead = Wrapper("http://another/", tmp_path)
+    dead.write(b"x" * 1000)
+    die(dead.spool)
+    with FakeBackend() as backend:
+        successor = make(backend.url, tmp_path)
+        successor.start()
+        successor.exit()
+        assert list(backend.sessions) == [successor.session_id]
 
 
 def test_an_endpoint_that_is_none_is_one_warning(make: Make) -> None:
