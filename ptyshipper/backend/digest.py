@@ -14,6 +14,7 @@ from ptyshipper.records import (
     Kind,
     read_exited,
     read_gap,
+    read_signalled,
     read_started,
 )
 from ptyshipper.wire.closing import CloseCode
@@ -22,10 +23,14 @@ from ptyshipper.wire.messages import MAX_BATCH_RECORDS, MAX_OFFSET
 MAX_TIME_US = 2**63 - 1
 """Times are kept in signed 64-bit columns."""
 
+MAX_SIGNAL = 64
+"""Linux has none beyond."""
+
 _HEADER = Struct(">IIQ")
 _BOUNDS = {int(kind): bounds for kind, bounds in PAYLOAD_BYTES.items()}
 _STDOUT, _STDERR, _TTY = int(Kind.STDOUT), int(Kind.STDERR), int(Kind.TTY)
 _STARTED, _EXITED, _GAP = int(Kind.STARTED), int(Kind.EXITED), int(Kind.GAP)
+_SIGNALLED = int(Kind.SIGNALLED)
 
 
 class Digest(NamedTuple):
@@ -114,7 +119,14 @@ def digest(records: bytes, offset: int) -> Digest:
             started = read_started(records[payload_at:following])
             window = (started.cols, started.rows)
         elif kind == _EXITED:
-            exited = (read_exited(records[payload_at:following]), time_us)
+            exit_ = read_exited(records[payload_at:following])
+            if exit_.signal > MAX_SIGNAL:
+                raise _refused(f"an exit by signal {exit_.signal}")
+            exited = (exit_, time_us)
+        elif kind == _SIGNALLED:
+            number = read_signalled(records[payload_at:following])
+            if number > MAX_SIGNAL:
+                raise _refused(f"a signal {number}")
         offset += moved
         if offset > MAX_OFFSET:
             raise _refused("an offset beyond 2^63")

@@ -20,6 +20,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_WALL_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999, which is as far as RFC 3339 goes."""
 _MAX_INTEGER = 2**63 - 1
+_MAX_HOSTNAME_CHARACTERS = 255
+"""Source: RFC 1035, which has no longer ones; Linux has 64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def read_description(fields: dict[str, Any]) -> Description:
         raise ProtocolError(CloseCode.MALFORMED, "type is neither build nor runtime")
     if not isinstance(hostname, str) or not isinstance(client, str):
         raise ProtocolError(CloseCode.MALFORMED, "hostname or client is no string")
+    if len(hostname) > _MAX_HOSTNAME_CHARACTERS:
+        raise ProtocolError(CloseCode.MALFORMED, "hostname is longer than 255 characters")
     if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
         raise ProtocolError(CloseCode.MALFORMED, "command is no list of strings")
     if not isinstance(tty, bool):

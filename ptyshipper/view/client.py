@@ -81,7 +81,7 @@ class Backend:
         prefix = "" if wanted == "latest" else wanted.lower()
         if not all(digit in "0123456789abcdef" for digit in prefix) or len(prefix) > 32:
             raise UsageError(f"{wanted!r} is no session id: give its first digits, or 'latest'")
-        if prefix and len(prefix) < MIN_PREFIX_DIGITS:
+        if wanted != "latest" and len(prefix) < MIN_PREFIX_DIGITS:
             raise UsageError(f"give at least {MIN_PREFIX_DIGITS} digits of the session id")
         found = self.sessions(2 if prefix else 1, prefix)
         if not found:

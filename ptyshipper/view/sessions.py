@@ -16,6 +16,7 @@ from ptyshipper.view.output import ends_quietly, is_person, wants_colours
 
 LIMIT = 1_000
 ID_DIGITS = 12
+HOST_CHARACTERS = 24
 _HEADINGS = ("SESSION", "STATE", "EXIT", "STARTED", "RAN", "OUTPUT", "HOST", "COMMAND")
 _COLOURS = {"running": "\x1b[32m", "cut": "\x1b[33m"}
 _FAILED = "\x1b[31m"
@@ -44,7 +45,8 @@ def sessions(data_dir: Path, *, as_json: bool, out: TextIO) -> int:
 def table(
     found: list[dict[str, Any]], now: datetime, width: int | None, *, colours: bool
 ) -> list[str]:
-    """The sessions in columns as wide as they have to be; ``width`` cuts the lines, None does not."""
+    """The sessions in columns as wide as they have to be, hosts cut to what leaves room for the rest;
+    ``width`` cuts the lines, None does not."""
     rows = [_HEADINGS, *(_row(session, now) for session in found)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS) - 1)]
     lines = []
@@ -68,9 +70,14 @@ def _row(session: dict[str, Any], now: datetime) -> tuple[str, ...]:
         started.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         _duration(ran.total_seconds()),
         _size(session["bytes"]) + gaps,
-        text.visible(session["hostname"], colours=False),
+        _host(session["hostname"]),
         text.visible(_command(session["command"]), colours=False),
     )
+
+
+def _host(name: str) -> str:
+    shown = text.visible(name, colours=False)
+    return shown if len(shown) <= HOST_CHARACTERS else shown[: HOST_CHARACTERS - 1] + "…"
 
 
 def _command(words: list[str]) -> str:

@@ -116,3 +116,12 @@ def test_too_many_records_are_refused() -> None:
 def test_start_tells_the_window() -> None:
     assert digest(start_record(120, 40), 0).window == (120, 40)
     assert digest(output(b"x"), 0).window is None
+
+
+def test_signal_that_no_system_has_is_refused() -> None:
+    """64 is the last real-time signal."""
+    assert digest(exit_record(0, 64), 0).exited == (Exited(0, 64, False), 2_500_000)
+    assert refused(exit_record(0, 65)) is CloseCode.RECORD
+    forwarded = encode(Kind.SIGNALLED, 0, records.signalled(64))
+    assert digest(forwarded, 0).end_offset == len(forwarded)
+    assert refused(encode(Kind.SIGNALLED, 0, records.signalled(65))) is CloseCode.RECORD

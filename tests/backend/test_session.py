@@ -111,6 +111,7 @@ def test_gaps_and_losses_add_up_without_overflowing() -> None:
         {"type": "other"},
         {"type": ["build"]},
         {"hostname": None},
+        {"hostname": "x" * 256},
         {"command": "echo"},
         {"command": ["echo", 1]},
         {"tty": 1},

@@ -110,6 +110,12 @@ def test_columns_line_up_and_lines_fit() -> None:
     assert all(len(line) <= 60 for line in table(found, NOW, 60, colours=False))
 
 
+def test_endless_hostname_leaves_room_for_the_command() -> None:
+    lines = table([session(hostname="h" * 8_000), session()], NOW, 120, colours=False)
+    assert "h" * 23 + "…  echo 'a b'" in lines[1]
+    assert lines[2].endswith("echo 'a b'")
+
+
 def test_colours_are_for_failures_and_states() -> None:
     found = [session(), session(exit_code=1), session(state="running"), session(state="cut")]
     _, fine, failed, running, cut = table(found, NOW, None, colours=True)

@@ -28,8 +28,12 @@ class Store(Protocol):
     def load(self, session_id: bytes) -> Session | None:
         """The session as it is stored."""
 
-    def newest(self, limit: int, prefix: str = "") -> list[Session]:
-        """The sessions that started last, newest first, whose id begins with these hex digits."""
+    def newest(self, limit: int, prefix: str = "", before: int | None = None) -> list[Session]:
+        """The sessions that came last, newest first, whose id begins with these hex digits.
+
+        Args:
+            before: only those that came before the session with this number.
+        """
 
     def read(self, session: int, from_offset: int, max_bytes: int) -> tuple[int, int, bytes] | None:
         """Records of the session with that number, from the first at or behind ``from_offset`` on.

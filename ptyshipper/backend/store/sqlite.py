@@ -191,15 +191,18 @@ class SqliteStore:
         rows = self._read(f"SELECT {_COLUMNS} FROM sessions WHERE id = ?", (session_id,))
         return _session(rows[0]) if rows else None
 
-    def newest(self, limit: int, prefix: str = "") -> list[Session]:
-        where = ""
-        bounds: tuple[bytes, ...] = ()
+    def newest(self, limit: int, prefix: str = "", before: int | None = None) -> list[Session]:
+        conditions, parameters = list[str](), list[Any]()
         if prefix:
-            where = "WHERE id BETWEEN ? AND ?"
-            bounds = tuple(bytes.fromhex(prefix.ljust(2 * SESSION_ID_BYTES, fill)) for fill in "0f")
+            conditions.append("id BETWEEN ? AND ?")
+            parameters += [bytes.fromhex(prefix.ljust(2 * SESSION_ID_BYTES, fill)) for fill in "0f"]
+        if before is not None:
+            conditions.append("number < ?")
+            parameters.append(before)
+        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
         rows = self._read(
-            f"SELECT {_COLUMNS} FROM sessions {where} ORDER BY started_at_us DESC, number DESC LIMIT ?",
-            (*bounds, limit),
+            f"SELECT {_COLUMNS} FROM sessions {where} ORDER BY number DESC LIMIT ?",
+            (*parameters, limit),
         )
         return [_session(row) for row in rows]
 

@@ -22,8 +22,9 @@ from ptyshipper.wire.paths import SESSIONS_PATH
 
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1_000
-AT_A_TIME = 50
-"""So many are written out before the loop turns again: shippers are not to wait for a long list."""
+AT_A_TIME = 10
+"""So many are read and written out before the loop turns again: shippers are not to wait for a long
+list, and a command may have thousands of words."""
 
 log = logging.getLogger("ptyshipper.backend")
 
@@ -55,14 +56,8 @@ def routes(store: Store, view_token: str) -> list[Route]:
         prefix = request.query_params.get("prefix", "")
         if not (given.isascii() and given.isdigit() and len(given) <= 9) or not _is_prefix(prefix):
             return _plain(HTTPStatus.BAD_REQUEST)
-        sessions = store.newest(min(int(given), MAX_LIMIT), prefix)
-        now_us, written = time.time_ns() // 1000, list[str]()
-        for at in range(0, len(sessions), AT_A_TIME):
-            written += [
-                json.dumps(session.summary(now_us)) for session in sessions[at : at + AT_A_TIME]
-            ]
-            await asyncio.sleep(0)
-        return Response(f'{{"sessions":[{",".join(written)}]}}', media_type="application/json")
+        body = await _listed(store, min(int(given), MAX_LIMIT), prefix)
+        return Response(body, media_type="application/json")
 
     async def one_session(request: Request) -> Response:
         session_id = session_id_of(request.path_params["id"])
@@ -75,6 +70,19 @@ def routes(store: Store, view_token: str) -> list[Route]:
         Route(SESSIONS_PATH, guarded(list_sessions)),
         Route(SESSIONS_PATH + "/{id}", guarded(one_session)),
     ]
+
+
+async def _listed(store: Store, limit: int, prefix: str) -> bytes:
+    """The newest sessions as a JSON object."""
+    now_us, written, before = time.time_ns() // 1000, list[bytes](), None
+    while len(written) < limit:
+        sessions = store.newest(min(AT_A_TIME, limit - len(written)), prefix, before)
+        if not sessions:
+            break
+        written += [json.dumps(session.summary(now_us)).encode() for session in sessions]
+        before = sessions[-1].number
+        await asyncio.sleep(0)
+    return b'{"sessions":[%b]}' % b",".join(written)
 
 
 def _is_prefix(text: str) -> bool:

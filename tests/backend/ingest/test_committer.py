@@ -30,7 +30,7 @@ class FakeStore:
     def load(self, session_id: bytes) -> Session | None:
         raise AssertionError("not the committer's business")
 
-    def newest(self, limit: int, prefix: str = "") -> list[Session]:
+    def newest(self, limit: int, prefix: str = "", before: int | None = None) -> list[Session]:
         raise AssertionError("not the committer's business")
 
     def read(self, session: int, from_offset: int, max_bytes: int) -> tuple[int, int, bytes] | None:

@@ -81,11 +81,14 @@ def test_session_comes_back_as_it_was_stored(tmp_path: Path) -> None:
 
 
 def test_newest_sessions_come_first(tmp_path: Path) -> None:
-    """By their start, at most as many as asked for, and by the digits that they begin with."""
+    """In the order that they came in, whatever their shippers' clocks say; at most as many as asked
+    for, before a number, and by the digits that they begin with."""
     store = SqliteStore(tmp_path)
     sessions = [make(number, started_at_us=at) for number, at in ((1, 30), (2, 10), (3, 20))]
     store.commit([Write(session, None) for session in sessions])
-    assert [session.description.started_at_us for session in store.newest(2)] == [30, 20]
+    assert store.newest(2) == [sessions[2], sessions[1]]
+    assert store.newest(2, before=sessions[1].number) == [sessions[0]]
+    assert store.newest(10, "0" * 31, before=sessions[1].number) == [sessions[0]]
     assert store.newest(10, prefix="0" * 31 + "2") == [sessions[1]]
     assert len(store.newest(10, prefix="0" * 31)) == 3
     assert store.newest(10, prefix="1") == []

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+from pathlib import Path
 
 import pytest
 
-from tests.support.server import Server, Shipper, exit_record, output, start_record
+from ptyshipper.backend.session import Session, read_description
+from ptyshipper.backend.store.base import Write
+from ptyshipper.backend.store.sqlite import SqliteStore
+from ptyshipper.backend.viewers.api import _listed
+from tests.support.server import Server, Shipper, describe, exit_record, output, start_record
 
 
 @pytest.fixture
@@ -45,6 +52,19 @@ def test_list_has_the_session_and_obeys_its_limit(server: Server, exited: str) -
     status, answer = server.get(f"/api/sessions?prefix={exited[:8]}")
     assert (status, [session["id"] for session in answer["sessions"]]) == (200, [exited])
     assert len(server.get("/api/sessions?limit=1")[1]["sessions"]) == 1
+
+
+def test_long_list_is_whole_and_in_order(tmp_path: Path) -> None:
+    """It is read a few at a time."""
+    store = SqliteStore(tmp_path)
+    about = read_description(describe(command=["x"] * 3_000))
+    made = [Session(number.to_bytes(16, "big"), about) for number in range(1, 36)]
+    store.commit([Write(session, None) for session in made])
+    for limit, count in ((100, 35), (35, 35), (20, 20), (15, 15), (1, 1), (0, 0)):
+        listed = json.loads(asyncio.run(_listed(store, limit, "")))["sessions"]
+        newest = [session.id.hex() for session in reversed(made)][:count]
+        assert [session["id"] for session in listed] == newest
+    store.close()
 
 
 @pytest.mark.parametrize("wanted", ["0" * 32, "xyz", "0" * 31, "A" * 32])

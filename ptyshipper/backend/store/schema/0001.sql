@@ -1,6 +1,7 @@
 -- A session is one run of a wrapped program. Times: *_us since 1970, but for ended_us, which counts
 -- from started_at_us. *_lines count newlines stored. tail_* describe the newest chunks that were not
--- merged yet: where they begin, how many they are, what they weigh.
+-- merged yet: where they begin, how many they are, what they weigh. Numbers are in the order that
+-- sessions came in, which is this machine's: a shipper's clock may be wrong.
 CREATE TABLE sessions (
     number        INTEGER PRIMARY KEY,
     id            BLOB    NOT NULL UNIQUE,
@@ -29,8 +30,6 @@ CREATE TABLE sessions (
     tail_chunks   INTEGER NOT NULL DEFAULT 0,
     tail_bytes    INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-
-CREATE INDEX sessions_by_start ON sessions (started_at_us, number);
 
 -- Only the few that are connected are in it, so a restart finds them without reading the rest.
 CREATE INDEX sessions_connected ON sessions (number) WHERE connected;
