@@ -345,3 +345,121 @@ def test_an_alarm_set_before_the_exec_still_rings(tmp_path: Path, server: Server
     assert (
         run(argv, shipping_environ(server, tmp_path / "spool")).returncode == 128 + signal.SIGALRM
     )
+
+
+class TestEnds:
+    """Ends that a review broke."""
+
+    def test_a_slow_reader_gets_all_of_a_finished_program(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        """However long it takes: the time for draining is for what others write."""
+        environ = shipping_environ(server, tmp_path / "spool", drain_timeout_s="0.3")
+        process = subprocess.Popen(
+            [*LOG_SHIPPER, "seq", "23000"],
+            env=environ,
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
+        assert process.stdout is not None
+        time.sleep(1.5)
+        data = process.stdout.read()
+        process.stdout.close()
+        assert process.wait(PATIENCE_S) == 0
+        assert data == b"".join(b"%d\n" % n for n in range(1, 23_001))
+        assert stored_output(server, latest_session(server))["stdout"] == data
+
+    def test_a_slow_terminal_shows_all_of_a_finished_program(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        environ = shipping_environ(server, tmp_path / "spool", drain_timeout_s="0.3")
+        with Terminal([*LOG_SHIPPER, "seq", "8000"], environ) as terminal:
+            time.sleep(1.5)
+            assert terminal.wait() == 0
+            expected = b"".join(b"%d\r\n" % n for n in range(1, 8_001))
+            assert bytes(terminal.shown) == expected
+        assert stored_output(server, latest_session(server))["tty"] == expected
+
+    def test_being_told_to_go_while_a_reader_stalls_records_all(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        process = subprocess.Popen(
+            [*LOG_SHIPPER, "sh", "-c", "sleep 0.3; seq 17000"],
+            env=shipping_environ(server, tmp_path / "spool"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        until(lambda: has_child(process.pid), "the program has begun")
+        until(lambda: not has_child(process.pid), "the program has ended")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+        assert process.stdout is not None
+        process.stdout.close()
+        expected = b"".join(b"%d\n" % n for n in range(1, 17_001))
+        assert stored_output(server, latest_session(server))["stdout"] == expected
+
+    def test_a_program_that_stops_itself_is_continued_by_whom_it_arranged(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        script = "(sleep 0.4; kill -CONT $$) & kill -STOP $$; echo done"
+        done = run(
+            [*LOG_SHIPPER, "bash", "-c", script], shipping_environ(server, tmp_path / "spool")
+        )
+        assert (done.returncode, done.stdout) == (0, b"done\n")
+
+    def test_killed_it_takes_a_terminals_session_along(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        """The terminal of the program is gone, and it is told so. Nothing is left (see conftest)."""
+        environ = shipping_environ(server, tmp_path / "spool")
+        for _ in range(8):
+            with Terminal(
+                [*LOG_SHIPPER, "sh", "-c", "echo $$; exec sleep 60"], environ, shell=True
+            ) as terminal:
+                program = int(terminal.expect("\n").split()[-1])
+                os.kill(only_child(terminal.pid), signal.SIGKILL)
+                assert terminal.wait() == 137
+                until(lambda pid=program: not os.path.exists(f"/proc/{pid}"), "the program is gone")
+
+    @pytest.mark.parametrize("shell", [False, True], ids=["leads-session", "job-of-a-shell"])
+    def test_a_hang_up_is_told_once(self, tmp_path: Path, server: Server, shell: bool) -> None:
+        environ = shipping_environ(server, tmp_path / "spool")
+        for n in range(6):
+            told = tmp_path / f"told{n}"
+            program = (
+                "import signal, time\n"
+                f"signal.signal(signal.SIGHUP, lambda *_: open({str(told)!r}, 'a').write('hup '))\n"
+                "print('ready', flush=True); end = time.monotonic() + 1.2\n"
+                "while time.monotonic() < end: time.sleep(0.05)\n"
+            )
+            terminal = Terminal([*LOG_SHIPPER, sys.executable, "-c", program], environ, shell=shell)
+            terminal.expect("ready")
+            os.close(terminal.slave)
+            os.close(terminal.master)
+            os.waitpid(terminal.pid, 0)
+            until(told.exists, "it is told")
+            time.sleep(0.1)
+            assert told.read_text() == "hup "
+
+    def test_odd_entries_of_the_environment_do_not_keep_it_from_starting(
+        self, tmp_path: Path, server: Server
+    ) -> None:
+        """Without a name, without a value, twice: os.execve would refuse the first."""
+        exec_odd = (
+            "import ctypes, sys\n"
+            "argv = [a.encode() for a in sys.argv[1:]] + [None]\n"
+            "import os; env = [b'%s=%s' % e for e in os.environb.items()]\n"
+            "env += [b'=a=b', b'NOVALUE', b'TWICE=1', b'TWICE=2', None]\n"
+            "array = lambda words: (ctypes.c_char_p * len(words))(*words)\n"
+            "ctypes.CDLL(None).execve(argv[0], array(argv), array(env))\n"
+        )
+        done = run(
+            [sys.executable, "-c", exec_odd, *LOG_SHIPPER, "sh", "-c", "echo $TWICE"],
+            shipping_environ(server, tmp_path / "spool"),
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"1\n", b"")
+
+
+def has_child(pid: int) -> bool:
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return bool(file.read().split())

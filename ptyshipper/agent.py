@@ -14,7 +14,7 @@ from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
 from ptyshipper.child.program import ExitStatus, Program
-from ptyshipper.child.reaper import reap
+from ptyshipper.child.reaper import reap, wait_for_end
 from ptyshipper.child.signals import Policy, Pristine, SignalQueue, policy
 from ptyshipper.child.spawn import Command, let_go, spawn
 from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ptyshipper.config import AgentSettings, TtyMode
-    from ptyshipper.pump.loop import Pump
     from ptyshipper.pump.sink import RecordSink
     from ptyshipper.spool.spool import Spool
     from ptyshipper.uplink.uplink import Uplink
@@ -60,10 +59,10 @@ def pristine_environ() -> dict[bytes, bytes]:
             entries = file.read().split(b"\0")
     except OSError:
         return dict(os.environb)
-    pairs = (entry.partition(b"=") for entry in entries if b"=" in entry[1:])
     environ: dict[bytes, bytes] = {}
-    for name, _, value in pairs:
-        environ.setdefault(name, value)  # getenv(3) finds the first of two
+    for name, equals, value in (entry.partition(b"=") for entry in entries):
+        if name and equals:  # os.execve takes no other
+            environ.setdefault(name, value)  # getenv(3) finds the first of two
     return environ
 
 
@@ -122,15 +121,13 @@ class Agent:
 
         self._signals.start()
         settings = self._load_settings(self.warn)
-        sink, spool, uplink = self._open_uplink(settings, stdio)
+        sink, spool, uplink = self._begin_recording(settings, stdio)
         rows, cols = rows_cols(self._terminal.winsize() if self._terminal else NO_SIZE)
         started = records.started(self._started_wall_us, cols, rows, stdio.tty_mask)
         sink.append(records.Kind.STARTED, 0, started)
         sink.flush()
-        if uplink is not None:
-            uplink.start()
         if failure is None:
-            status = self._pump(program, sink, settings).run()
+            status = self._pump_to_the_end(program, sink, settings)
         else:
             status = self._record_failure(failure, sink)
         if self._terminal is not None:
@@ -144,9 +141,12 @@ class Agent:
     def warn(self, message: str) -> None:
         """One line on stderr; from whichever thread has something to say."""
         raw = self._terminal is not None and self._terminal.is_raw and os.isatty(2)
-        line = f"ptyshipper: {message}{chr(13) if raw else ''}\n"
+        line = f"ptyshipper: {message}{chr(13) if raw else ''}\n".encode(errors="backslashreplace")
+        ready = select.poll()
+        ready.register(2, select.POLLOUT)
         try:
-            os.write(2, line.encode(errors="backslashreplace"))
+            if ready.poll(0):  # a reader of stderr that has stalled must not stall us, or signals
+                os.write(2, line[: select.PIPE_BUF])
         except OSError:
             pass  # nobody is left to be warned
 
@@ -166,34 +166,48 @@ class Agent:
             reason = f"can't start a process: {error.strerror}"
             raise SpawnError("fork", error.errno or 0, reason, 126) from None
 
-    def _open_uplink(
+    def _begin_recording(
         self, settings: AgentSettings, stdio: StdioPlan
     ) -> tuple[RecordSink, Spool | None, Uplink | None]:
+        """Open the spool and start the uplink. Whatever fails there, the program runs on without."""
         from ptyshipper.pump.sink import NoSink
 
         if settings.uplink is None:
             return NoSink(), None, None
-        from ptyshipper.spool.spool import Spool
-        from ptyshipper.uplink.uplink import Uplink
+        try:
+            from ptyshipper.spool.spool import Spool
+            from ptyshipper.uplink.uplink import Uplink
 
-        description = describe(
-            self._command.argv, settings, self._started_wall_us, tty=bool(stdio.tty_mask & 0b10)
-        )
-        spool = Spool.open(settings.spool, self._session_id, description, self.warn)
-        return spool, spool, Uplink(settings.uplink, spool, settings.spool, self.warn)
+            tty = bool(stdio.tty_mask & 0b10)
+            description = describe(self._command.argv, settings, self._started_wall_us, tty=tty)
+            spool = Spool.open(settings.spool, self._session_id, description, self.warn)
+            uplink = Uplink(settings.uplink, spool, settings.spool, self.warn)
+            uplink.start()
+        except Exception as error:  # no threads, no memory, a bug: none of it is the program's
+            self.warn(f"nothing is recorded: {error!r}; the program is not affected")
+            return NoSink(), None, None
+        return spool, spool, uplink
 
-    def _pump(self, program: Program, sink: RecordSink, settings: AgentSettings) -> Pump:
+    def _pump_to_the_end(
+        self, program: Program, sink: RecordSink, settings: AgentSettings
+    ) -> ExitStatus:
+        """Pump; and should the pump fail, see the program out: its exit status is its own."""
         from ptyshipper.pump.loop import Pump
 
-        return Pump(
-            program,
-            self._terminal,
-            sink,
-            self._signals,
-            drain_timeout_s=settings.drain_timeout_s,
-            leads_session=self._leads_session,
-            started_ns=self._started_ns,
-        )
+        try:
+            return Pump(
+                program,
+                self._terminal,
+                sink,
+                self._signals,
+                drain_timeout_s=settings.drain_timeout_s,
+                leads_session=self._leads_session,
+                ignored=self._pristine.ignored,
+                started_ns=self._started_ns,
+            ).run()
+        except Exception as error:
+            self.warn(f"the wrapper failed: {error!r}; the program runs on, its output is lost")
+            return wait_for_end(program)
 
     def _record_failure(self, failure: SpawnError, sink: RecordSink) -> ExitStatus:
         """Say why the program could not be started, here and to the backend's readers."""
@@ -219,7 +233,8 @@ class Agent:
         waiting.register(self._signals.fd, select.POLLIN)
         gone = Program(0, shares_group=True)
         while True:
-            ready = dict(waiting.poll(_LONG_WAIT_MS if self._announce_wait else None))
+            wait_ms = _LONG_WAIT_MS if self._announce_wait else self._signals.poll_ms
+            ready = dict(waiting.poll(wait_ms))
             if uplink.done_fd in ready:
                 return uplink.delivered
             if self._announce_wait and not ready:
@@ -229,7 +244,7 @@ class Agent:
                 if policy(arrived.signo) is Policy.CHILD:
                     for _ in reap(gone):
                         pass
-                elif arrived.signo in IMPATIENCE:
+                elif arrived.signo in IMPATIENCE and arrived.signo not in self._pristine.ignored:
                     return uplink.delivered
 
 

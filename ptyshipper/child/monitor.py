@@ -32,6 +32,8 @@ from ptyshipper.child.program import (
 )
 
 _TERMINAL_FD = 0
+_FOREVER_S = 86_400.0
+_ORPHANED_WITHIN_S = 0.1
 _LISTENED = frozenset(
     {signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, CONTINUE_FOREGROUND, CONTINUE_BACKGROUND}
 )
@@ -59,20 +61,50 @@ def lead(
     if in_foreground:
         _bring_to_foreground(pid)
     # The user's descriptors, the error pipe, ptyprocess's own: an end held here would never be closed.
+    # A limit that was lowered leaves open ones above it, so it is no bound.
     os.closerange(3, report_fd)
-    os.closerange(report_fd + 1, os.sysconf("SC_OPEN_MAX"))
+    os.closerange(report_fd + 1, _highest_fd() + 1)
     os.write(report_fd, REPORT.pack(REPORT_PID, pid))
+    is_hung_up = False
     while True:
-        info = signal.sigwaitinfo(_LISTENED)
+        info = signal.sigtimedwait(_LISTENED, _ORPHANED_WITHIN_S if is_hung_up else _FOREVER_S)
+        if os.getppid() != wrapper_pid:
+            os._exit(0)
+        if info is None:
+            continue
         if info.si_signo == signal.SIGCHLD:
             _report_changes(pid, report_fd)
         elif info.si_signo == CONTINUE_FOREGROUND:
             _bring_to_foreground(pid)
-            os.killpg(pid, signal.SIGCONT)
+            _signal_job(pid, signal.SIGCONT)
         elif info.si_signo == CONTINUE_BACKGROUND:
-            os.killpg(pid, signal.SIGCONT)
-        elif info.si_signo == signal.SIGTERM or os.getppid() != wrapper_pid:
+            _signal_job(pid, signal.SIGCONT)
+        elif info.si_signo == signal.SIGTERM:
             os._exit(0)
+        elif not is_hung_up:
+            # The kernel tells a session's leader alone (drivers/tty/tty_jobctrl.c). The master was
+            # closed by a wrapper that lives on, or by its death: we are given to another parent only
+            # a moment after, so it has to be looked for.
+            is_hung_up = True
+            _signal_job(pid, signal.SIGHUP)
+            _signal_job(pid, signal.SIGCONT)
+
+
+def _highest_fd() -> int:
+    try:
+        return max(map(int, os.listdir("/proc/self/fd")))
+    except OSError:
+        return 65_535
+
+
+def _signal_job(pid: int, signo: int) -> None:
+    """Signal the program's group, or the program where it has left for another group."""
+    for send in (os.killpg, os.kill):
+        try:
+            send(pid, signo)
+        except OSError:
+            continue
+        return
 
 
 def _group_exists(pid: int) -> None:

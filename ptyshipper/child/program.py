@@ -144,11 +144,16 @@ class Program:
             _kill(os.killpg, group, signal.SIGWINCH)
 
     def hold_slave(self) -> None:
-        """Open the terminal's slave by its master, which needs no /dev/pts (ioctl_tty(2), TIOCGPTPEER)."""
-        if self.master_fd >= 0:
-            self.slave_fd = fcntl.ioctl(
-                self.master_fd, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
-            )
+        """Open the terminal's slave by its master, which needs no /dev/pts (ioctl_tty(2), TIOCGPTPEER).
+
+        The program runs already, so failing is no error: without a slave held, a program that closes
+        all of its own and opens one again is taken for ended.
+        """
+        flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+        try:
+            self.slave_fd = fcntl.ioctl(self.master_fd, _TIOCGPTPEER, flags)
+        except OSError:
+            pass  # before Linux 4.13, or no descriptor is to be had
 
     @property
     def holds_slave(self) -> bool:
@@ -166,8 +171,8 @@ class Program:
             os.close(fd)
 
     def read_reports(self) -> Iterator[Change]:
-        """What the monitor has to say now. A monitor that is gone took the program's terminal along:
-        the program got SIGHUP, and that is what is reported."""
+        """What the monitor has to say now. One that was killed can't tell how the program ends; its
+        session is over, which the kernel signals with SIGHUP, so that is what is reported."""
         data = os.read(self.report_fd, 64 * REPORT.size)
         if not data:
             os.close(self.report_fd)

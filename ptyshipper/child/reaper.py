@@ -34,3 +34,25 @@ def reap(program: Program) -> Iterator[Change]:
             yield Stopped(info.si_status)
         elif info.si_code == os.CLD_CONTINUED:
             program.is_stopped = False
+
+
+def wait_for_end(program: Program) -> ExitStatus:
+    """Wait for the program and nothing else: what is left to do where the pump has failed.
+
+    Its pipes break, or it would wait for ever for somebody to read them.
+    """
+    for conduit in program.conduits:
+        try:
+            os.close(conduit.read_fd)
+        except OSError:
+            pass  # the pump had closed it
+    if program.report_fd >= 0:
+        while True:
+            for change in program.read_reports():
+                if isinstance(change, ExitStatus):
+                    return change
+    status = os.waitid(os.P_PID, program.pid, os.WEXITED)
+    assert status is not None
+    if status.si_code == os.CLD_EXITED:
+        return program.ended(ExitStatus(status.si_status))
+    return program.ended(ExitStatus(0, status.si_status, status.si_code == os.CLD_DUMPED))

@@ -23,6 +23,8 @@ from typing import NamedTuple
 SI_USER_LIMIT = 0
 """si_code is at most 0 where a process sent the signal, above where the kernel did (sigaction(2))."""
 
+_POLL_MS = 50
+
 ALL = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 
 
@@ -57,11 +59,10 @@ def policy(signo: int) -> Policy:
 
 
 class Arrived(NamedTuple):
-    """A signal that was taken: its number, and whether the kernel itself sent it, or which process."""
+    """A signal that was taken: its number, and whether the kernel itself sent it."""
 
     signo: int
     by_kernel: bool
-    sender_pid: int
 
 
 class Pristine(NamedTuple):
@@ -105,26 +106,33 @@ class SignalQueue:
     """Signals in the order in which the kernel hands them out.
 
     ``fd`` is readable while signals wait. One thread fills the queue, the pump empties it; deque's
-    append and popleft are atomic, so nothing else is shared.
+    append and popleft are atomic, so nothing else is shared. Where no thread can be had (a container's
+    limit of processes), ``poll_ms`` says how often to ask ``take``, which then looks by itself.
     """
 
     def __init__(self) -> None:
         self._arrived: deque[Arrived] = deque()
+        self._own_pid = 0
+        self.poll_ms: int | None = None
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def start(self) -> None:
         """Begin to take signals. After the fork: a process that has threads must not fork."""
-        _thread.start_new_thread(self._take, ())
+        self._own_pid = os.getpid()
+        try:
+            _thread.start_new_thread(self._take_all, ())
+        except RuntimeError:
+            self.poll_ms = _POLL_MS
 
-    def _take(self) -> None:
-        own_pid = os.getpid()
+    def _take_all(self) -> None:
         while True:
-            info = signal.sigwaitinfo(ALL)
-            by_kernel = info.si_code > SI_USER_LIMIT
-            if not by_kernel and info.si_pid == own_pid:
-                continue  # we stop our own process group with kill(2), which counts us in
-            self._arrived.append(Arrived(info.si_signo, by_kernel, info.si_pid))
+            self._put(signal.sigwaitinfo(ALL))
             os.eventfd_write(self.fd, 1)
+
+    def _put(self, info: signal.struct_siginfo) -> None:
+        by_kernel = info.si_code > SI_USER_LIMIT
+        if by_kernel or info.si_pid != self._own_pid:  # a stop of our own group counts us in
+            self._arrived.append(Arrived(info.si_signo, by_kernel))
 
     def take(self) -> Iterator[Arrived]:
         """Everything that has arrived, oldest first."""
@@ -132,5 +140,7 @@ class SignalQueue:
             os.eventfd_read(self.fd)
         except BlockingIOError:
             pass
+        while self.poll_ms is not None and (info := signal.sigtimedwait(ALL, 0)):
+            self._put(info)
         while self._arrived:
             yield self._arrived.popleft()

@@ -21,7 +21,7 @@ from typing import NamedTuple, NoReturn
 from ptyshipper.child import monitor
 from ptyshipper.child.program import REPORT, Conduit, Program
 from ptyshipper.child.signals import Pristine
-from ptyshipper.child.stdio import Become, StdioPlan
+from ptyshipper.child.stdio import Become, StdioPlan, put_null
 from ptyshipper.child.terminal import NO_SIZE, Terminal, write_winsize
 from ptyshipper.errors import SpawnError
 
@@ -71,7 +71,11 @@ def spawn(
     start = _Start(command, stdio, terminal, pristine)
     try:
         program = start.with_terminal(terminal) if terminal else start.without_terminal()
-        start.raise_failure()
+        try:
+            start.raise_failure()
+        except SpawnError:
+            program.dismiss_monitor()
+            raise
     finally:
         start.close()
     return program
@@ -138,7 +142,6 @@ class _Start:
                 in_foreground=terminal.in_foreground() and not self._stdio.shares_job
             )
         program.hold_slave()
-        write_winsize(program.master_fd, self._winsize)
         return program
 
     def _under_monitor(self, *, in_foreground: bool) -> Program:
@@ -180,7 +183,7 @@ class _Start:
             try:
                 run()
             except BaseException as error:  # a second wrapper must not run on in the child
-                os.write(2, f"ptyshipper: can't start the program: {error}\n".encode())
+                os.write(2, f"ptyshipper: the program's session failed: {error}\n".encode())
             finally:
                 os._exit(_NOT_EXECUTABLE)
 
@@ -307,16 +310,5 @@ def let_go(stdio: StdioPlan, terminal: Terminal | None) -> None:
     for fd in inherited_fds():
         os.close(fd)
     if stdio.become[0] is Become.INHERITED and not (terminal and terminal.fd == 0):
-        _replace_by_null(0)
+        put_null(0)
     sys.stdin = None
-
-
-def _replace_by_null(fd: int) -> None:
-    """Something must stay on 0 to 2, or the next file opened would land there."""
-    try:
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-    except OSError:
-        null, other = os.pipe()
-        os.close(other)
-    os.dup2(null, fd, inheritable=False)
-    os.close(null)

@@ -92,12 +92,24 @@ def plan(mode: TtyMode, closed: frozenset[int] = frozenset()) -> StdioPlan:
 
 
 def occupy_closed() -> frozenset[int]:
-    """Open /dev/null on those of 0, 1, 2 that are closed, so that nothing of ours lands there.
+    """Put nothing on those of 0, 1, 2 that are closed, so that nothing of ours lands there.
 
     Comes before anything else is opened. The program still finds them closed (``Become.CLOSED``).
     """
     closed = frozenset(fd for fd in range(3) if _status(fd) is None)
     for fd in sorted(closed):
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)  # the lowest that is free: it is fd
-        assert null == fd
+        put_null(fd)
     return closed
+
+
+def put_null(fd: int) -> None:
+    """Put /dev/null on ``fd``, or, where a container has none, an end of a pipe to nowhere."""
+    try:
+        opened = [os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)]
+    except OSError:
+        opened = list(os.pipe())
+    if fd not in opened:
+        os.dup2(opened[0], fd, inheritable=False)
+    for other in opened:
+        if other != fd:
+            os.close(other)

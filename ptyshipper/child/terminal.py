@@ -7,6 +7,7 @@ do it, and break the shell's terminal. So each change is preceded by the questio
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import termios
@@ -86,8 +87,8 @@ class Terminal:
         """Whether we may use it: our group is in its foreground, or it controls no session of ours."""
         try:
             return os.tcgetpgrp(self.fd) == os.getpgrp()
-        except OSError:
-            return True  # ENOTTY: not our controlling terminal, no job control applies
+        except OSError as error:
+            return error.errno == errno.ENOTTY  # no job control applies; EIO: it hung up
 
     def make_raw(self) -> bytes:
         """Hand every byte through from now on. The modes found now are what ``restore`` goes back to.
@@ -99,9 +100,12 @@ class Terminal:
         """
         if self.is_raw or not self.in_foreground():
             return b""
-        self.attributes = termios.tcgetattr(self.fd)
-        typed = self._typed_lines()
-        termios.tcsetattr(self.fd, termios.TCSANOW, raw_from(self.attributes))
+        try:
+            self.attributes = termios.tcgetattr(self.fd)
+            typed = self._typed_lines()
+            termios.tcsetattr(self.fd, termios.TCSANOW, raw_from(self.attributes))
+        except termios.error:
+            return b""  # it hung up just now, which poll tells the pump
         self.is_raw = True
         return typed
 

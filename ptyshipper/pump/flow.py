@@ -25,6 +25,8 @@ PTY_TURN_BYTES = 2 * PTY_PAGE_BYTES
 waited each time (measured: 0.8 of the throughput)."""
 QUEUE_BYTES = 16_384
 """Below this much waiting to go out, more is read: the program and the reader outside overlap."""
+_CAPACITY_BYTES = 1_048_576
+"""More than a pipe or a pty holds, unless the program enlarged its pipe beyond the usual limit."""
 
 
 class Flow:
@@ -33,6 +35,7 @@ class Flow:
     Attributes:
         read_fd: where the program's bytes come from; -1 once they have ended.
         queued_bytes: what was read and recorded, and is not out yet.
+        owed_bytes: once the program has ended, the most that it may have left in its pipe or pty.
     """
 
     def __init__(self, read_fd: int, kind: Kind, outlet: Outlet) -> None:
@@ -40,6 +43,7 @@ class Flow:
         self.kind = int(kind)
         self.outlet: Outlet | None = outlet
         self.queued_bytes = 0
+        self.owed_bytes = 0
         self._queue: deque[memoryview] = deque()
 
     @property
@@ -57,6 +61,7 @@ class Flow:
         if not data:
             return 0
         sink.append(self.kind, time_us, data)
+        self.owed_bytes -= len(data)
         if self.outlet is not None:
             self._enqueue(data)
         return len(data)
@@ -116,6 +121,10 @@ class Flow:
         self._queue.clear()
         self.queued_bytes = 0
         self.outlet = None
+        self.finish_reading(sink, time_us)
+
+    def finish_reading(self, sink: RecordSink, time_us: int) -> None:
+        """Take what waits now, and nothing that comes later."""
         if self.read_fd < 0:
             return
         left = int.from_bytes(fcntl.ioctl(self.read_fd, termios.FIONREAD, bytes(4)), sys.byteorder)
@@ -126,10 +135,16 @@ class Flow:
             left -= taken
         self.stop_reading()
 
+    def program_ended(self) -> None:
+        """What is in its pipe or pty now is its own, or was written before it ended."""
+        if self.read_fd >= 0:
+            self.owed_bytes = _CAPACITY_BYTES
+
     def stop_reading(self) -> None:
         if self.read_fd >= 0:
             os.close(self.read_fd)
             self.read_fd = -1
+            self.owed_bytes = 0
 
 
 class TerminalFlow(Flow):

@@ -42,6 +42,7 @@ class Job:
         self._put_typed = put_typed
         self._show_all = show_all
         self._resumed_at_s = -_OWN_RESUME_S
+        self._expected_stop = 0
 
     def begin(self) -> None:
         """Take the terminal where the program begins in its foreground."""
@@ -49,22 +50,36 @@ class Job:
             self._put_typed(self._terminal.make_raw())
 
     def stopped(self, signo: int) -> None:
-        """The program was stopped: give it the terminal that it asked for, or stop with it."""
-        terminal = self._terminal
-        if (
-            terminal is not None
-            and signo in _WANTS_TERMINAL
-            and not self._program.shares_group
-            and terminal.in_foreground()
-        ):
-            self._go_on()
+        """The program was stopped: give it the terminal that it asked for, or stop with it.
+
+        We stop only where somebody is there to continue us: a shell, whose job we are. A program
+        without a terminal of its own that stops itself is continued by whoever it arranged for,
+        and that one does not know of us.
+        """
+        if not self._stops_along(signo):
             return
+        terminal = self._terminal
         if terminal is not None:
+            if signo in _WANTS_TERMINAL and terminal.in_foreground():
+                self._go_on()
+                return
             self._show_all()
             terminal.restore()
+        self._expected_stop = 0
         self._stop_ourselves(signo)
         self._resumed_at_s = monotonic()
         self._go_on()
+
+    def _stops_along(self, signo: int) -> bool:
+        if self._program.shares_group:
+            return signo == self._expected_stop
+        return self._program.monitor_pid > 0
+
+    def told_to_stop(self, signo: int, *, by_kernel: bool) -> None:
+        """We, in the program's own group, were told to stop, and so was or will be the program."""
+        self._expected_stop = signo
+        if by_kernel or self._program.is_stopped:
+            self.stopped(signo)
 
     def took_continue(self) -> bool:
         """SIGCONT came. True where it was for us: the one that ended our own stop, after which the

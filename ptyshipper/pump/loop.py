@@ -30,6 +30,7 @@ _SMALL_PIPE_BYTES = 16_384
 _SMALL_PTY_BYTES = 2_048
 """A quarter of what a pipe holds (pipe(7)), a sixth of what a pty was measured to take."""
 _STDERR = 2
+_SHOWN_READS = 16
 _CONDUIT_KINDS = {1: Kind.STDOUT, 2: Kind.STDERR}
 
 
@@ -40,6 +41,7 @@ class Pump:
         drain_timeout_s: how long to go on reading after the program's end, where another process
             still holds its terminal or pipes.
         leads_session: whether this process leads its session: a hang-up then comes to us alone.
+        ignored: signals that were ignored when this process began, and mean nothing to it.
         started_ns: the session's beginning on the monotonic clock.
     """
 
@@ -52,6 +54,7 @@ class Pump:
         *,
         drain_timeout_s: float,
         leads_session: bool,
+        ignored: frozenset[int],
         started_ns: int,
     ) -> None:
         self._program = program
@@ -60,6 +63,7 @@ class Pump:
         self._signals = signals
         self._drain_timeout_s = drain_timeout_s
         self._leads_session = leads_session
+        self._ignored = ignored
         self._started_ns = started_ns
         self._status: ExitStatus | None = None
         self._drain_ends_s = 0.0
@@ -101,6 +105,7 @@ class Pump:
                 self._move(ready, now_us)
                 and ready.keys() <= self._flow_fds
                 and not self._has_typed()
+                and self._status is None
             ):
                 # bytes came and went, nothing else: the hot path
                 nap_us = self._pace.nap_us(now_us - waiting_since_us, self._taken_bytes)
@@ -110,14 +115,18 @@ class Pump:
                 continue
             if self._keyboard is not None:
                 self._type(self._keyboard, ready)
-            if self._signals.fd in ready:
+            if self._signals.fd in ready or self._signals.poll_ms is not None:
                 for arrived in self._signals.take():
                     self._handle(arrived)
             if self._program.report_fd in ready:
                 for change in self._program.read_reports():
                     self._changed(change)
             self._watch()
+            if self._status is not None:
+                self._drain(ready)
         assert self._status is not None
+        if self._impatient:
+            self._leave_nothing_unrecorded()
         self._program.dismiss_monitor()
         status = self._status
         code, signo, dumped = status
@@ -138,14 +147,38 @@ class Pump:
             return True
         if self._drain_ends_s and monotonic() >= self._drain_ends_s:
             for flow in self._flows:
-                flow.stop_reading()
+                flow.finish_reading(self._sink, self.now_us())
+            self._sink.flush()
         return all(flow.ended for flow in self._flows)
 
     def _timeout_ms(self) -> float | None:
-        if self._status is None or all(flow.read_fd < 0 for flow in self._flows):
-            return None
+        if self._status is None:
+            return self._signals.poll_ms
+        if any(flow.owed_bytes > 0 and flow.wants_input for flow in self._flows):
+            return 0  # whether anything is left is the question
+        if not self._drain_ends_s or all(flow.read_fd < 0 for flow in self._flows):
+            return self._signals.poll_ms
         # rounded up, or the last millisecond would be spent in a busy loop
         return max(0.0, self._drain_ends_s - monotonic()) * 1000 + 1
+
+    def _drain(self, ready: dict[int, int]) -> None:
+        """The program has ended. What it left in its pipes and ptys is taken however long a reader
+        outside takes; only then begins the time for what others write to them."""
+        for flow in self._flows:
+            if flow.owed_bytes > 0 and flow.read_fd in self._masks and flow.read_fd not in ready:
+                flow.owed_bytes = 0
+        if not self._drain_ends_s and all(flow.owed_bytes <= 0 for flow in self._flows):
+            self._drain_ends_s = monotonic() + self._drain_timeout_s
+
+    def _leave_nothing_unrecorded(self) -> None:
+        """Somebody wants us gone: what the program wrote is recorded and, where it goes at once,
+        shown; the rest of the readers' patience is not waited for."""
+        for flow in self._flows:
+            flow.finish_reading(self._sink, self.now_us())
+        self._sink.flush()
+        for flow in self._flows:
+            if flow.outlet is not None:
+                flow.push()
 
     def _watch(self) -> None:
         """Tell poll what matters now; the kernel hears of it only where something has changed."""
@@ -239,7 +272,8 @@ class Pump:
                 self._hang_up()
 
     def _hang_up(self) -> None:
-        """The terminal outside is gone: so is the program's, which the kernel tells it (SIGHUP)."""
+        """The terminal outside is gone: so is the program's. Of that the kernel tells the session's
+        leader (SIGHUP): the program, or its monitor, which passes it on."""
         program, self._keyboard = self._program, None
         for flow in self._flows:
             if isinstance(flow, TerminalFlow):
@@ -251,10 +285,13 @@ class Pump:
             program.slave_fd = -1
 
     def _show_all(self) -> None:
-        """What the program wrote before it stopped comes before the shell's prompt."""
+        """What the program wrote before it stopped comes before the shell's prompt. Bounded: another
+        may still write, and a reader outside may have stalled."""
         now_us = self.now_us()
         for flow in self._flows:
-            while flow.wants_input and flow.read(self._sink, now_us):
+            for _ in range(_SHOWN_READS):
+                if not flow.wants_input or not flow.read(self._sink, now_us):
+                    break
                 if flow.outlet is not None:
                     flow.push()
         self._sink.flush()
@@ -265,8 +302,9 @@ class Pump:
             return
         self._status = change
         self._keyboard = None  # what is typed from now on is the shell's
-        self._drain_ends_s = monotonic() + self._drain_timeout_s
         self._program.release_slaves()
+        for flow in self._flows:
+            flow.program_ended()
 
     def _handle(self, arrived: Arrived) -> None:
         """Do what the signal's row says (``child.signals.POLICIES``)."""
@@ -276,7 +314,8 @@ class Pump:
                 self._changed(change)
         elif self._status is not None:
             # Its program is gone: whoever signals now wants us gone, whatever is still in the pipes.
-            self._impatient = self._impatient or arrived.signo in IMPATIENCE
+            is_impatient = arrived.signo in IMPATIENCE and arrived.signo not in self._ignored
+            self._impatient = self._impatient or is_impatient
         else:
             self._actions[kind](self, arrived)
 
@@ -292,9 +331,12 @@ class Pump:
             self._program.send_to_group(arrived.signo)
 
     def _forward_hangup(self, arrived: Arrived) -> None:
-        if arrived.by_kernel and self._program.master_fd >= 0:
+        """The kernel's own tells of our terminal, and of the program's the kernel tells again."""
+        if not arrived.by_kernel:
+            self._forward(arrived)
+        elif not self._program.shares_group:
             self._hang_up()
-        elif not arrived.by_kernel or self._leads_session or not self._program.shares_group:
+        elif self._leads_session:
             self._forward(arrived)
 
     def _forward_stop(self, arrived: Arrived) -> None:
@@ -302,6 +344,8 @@ class Pump:
             self._forward(arrived)
         elif not self._program.shares_group:
             self._program.send_to_group(arrived.signo)
+        if self._program.shares_group:
+            self._job.told_to_stop(arrived.signo, by_kernel=arrived.by_kernel)
 
     def _continue(self, arrived: Arrived) -> None:
         if not self._job.took_continue():

@@ -20,6 +20,7 @@ import select
 import stat
 from collections.abc import Callable
 
+from ptyshipper.child.stdio import put_null
 from ptyshipper.child.terminal import Terminal, reopen
 
 _PIPE_BUF = select.PIPE_BUF
@@ -82,10 +83,7 @@ class Outlet:
         if self.poll_fd not in (-1, self.fd):
             os.close(self.poll_fd)
         self.poll_fd = -1
-        # Something must stay on 0 to 2, or the next file opened would land there.
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(null, self.fd, inheritable=False)
-        os.close(null)
+        put_null(self.fd)  # something must stay on 0 to 2, or the next file opened would land there
 
 
 def _socket_writer(fd: int) -> Callable[[bytes | memoryview], int]:

@@ -15,6 +15,7 @@ class FakeProgram:
 
     def __init__(self, *, shares_group: bool = False, begins_behind: bool = False) -> None:
         self.shares_group = shares_group
+        self.monitor_pid = 0 if shares_group else 4711
         self.begins_behind = begins_behind
         self.is_stopped = False
         self.asked: list[object] = []
@@ -109,14 +110,43 @@ def test_a_stop_by_key_restores_the_terminal_and_takes_it_again(
     assert program.asked == ["size", ("continue", True)]
 
 
+def test_in_its_group_we_stop_for_the_keys_that_reached_both(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(monkeypatch, FakeProgram(shares_group=True), None)
+    bench.job.told_to_stop(signal.SIGTSTP, by_kernel=True)
+    assert bench.stops == [signal.SIGTSTP]
+
+
+def test_in_its_group_we_stop_for_a_signal_once_it_has_stopped_the_program(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench(monkeypatch, FakeProgram(shares_group=True), None)
+    bench.job.told_to_stop(signal.SIGTSTP, by_kernel=False)
+    assert bench.stops == []
+    bench.job.stopped(signal.SIGTSTP)
+    assert bench.stops == [signal.SIGTSTP]
+
+
+def test_a_program_that_stops_itself_does_not_take_us_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who continues it does not know of us, and would leave us stopped for ever."""
+    program = FakeProgram(shares_group=True)
+    bench = Bench(monkeypatch, program, None)
+    program.is_stopped = True
+    bench.job.stopped(signal.SIGSTOP)
+    assert bench.stops == []
+    assert program.asked == []
+
+
 def test_the_continue_of_our_own_stop_is_not_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(job_module, "monotonic", lambda: clock[0])
     program = FakeProgram(shares_group=True)
     bench = Bench(monkeypatch, program, None)
     assert not bench.job.took_continue()
-    program.is_stopped = True
-    bench.job.stopped(signal.SIGTSTP)
+    bench.job.told_to_stop(signal.SIGTSTP, by_kernel=True)
     assert bench.job.took_continue()
     assert not bench.job.took_continue(), "the next one is the program's"
     clock[0] += 10

@@ -26,7 +26,7 @@ def run(*argv, on_append=None):
     let_go(stdio, None)
     queue.start()
     pump = Pump(program, None, sink, queue, drain_timeout_s=1.0, leads_session=False,
-                started_ns=time.monotonic_ns())
+                ignored=frozenset(), started_ns=time.monotonic_ns())
     return pump.run()
 def say(text):
     os.write(2, f"{text}\\n".encode())
