@@ -161,11 +161,11 @@ def _load_settings(
         if endpoint is None:
             endpoint, token = _local_backend(data_dir, warn)
         spool_dir = spool_dir or data_dir / "spool"
-    elif endpoint is None:
-        warn(f"{SETTING_PREFIX}ENDPOINT is not set; nothing is shipped")
-    if endpoint is not None and token is None:
-        warn(f"{SETTING_PREFIX}TOKEN is not set; nothing is shipped")
-        endpoint = None
+    missing = "ENDPOINT" if endpoint is None else "TOKEN" if token is None else None
+    # What is there but can't be read has had its warning, and one without the other says enough.
+    is_told = (local and endpoint is None) or token_file is not None
+    if missing and not is_told and not text.get(SETTING_PREFIX + missing):
+        warn(f"{SETTING_PREFIX}{missing} is not set; nothing is shipped")
     uplink = None
     if endpoint is not None and token is not None:
         uplink = config.UplinkSettings(
@@ -184,10 +184,12 @@ def _load_settings(
 
 
 def _read_token(path: Path, warn: Callable[[str], None]) -> str | None:
+    from ptyshipper.config import parse_token
+
     try:
-        return path.read_text("ascii").strip() or None
+        return parse_token(path.read_text("ascii").strip())
     except (OSError, ValueError):
-        warn(f"can't read a token from {path}")
+        warn(f"can't read a token from {path}; nothing is shipped")
         return None
 
 

@@ -79,8 +79,13 @@ def _endpoint(text: str) -> str:
     return text
 
 
-def _token(text: str) -> str:
-    if not text.isascii() or any(not "!" <= char <= "~" for char in text):
+def parse_token(text: str) -> str:
+    """A bearer token: printable ASCII without spaces, so that it can end no header.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not text or not text.isascii() or any(not "!" <= char <= "~" for char in text):
         raise ValueError("has a character that no token has")
     return text
 
@@ -123,7 +128,7 @@ _P = SETTING_PREFIX
 SETTINGS: tuple[Setting, ...] = (
     Setting("endpoint", _P + "ENDPOINT", "--endpoint", "URL", None, _endpoint,
             "where to ship: http, https, ws or wss; run finds a local 'serve' by itself"),
-    Setting("token", _P + "TOKEN", "", "", None, _token,
+    Setting("token", _P + "TOKEN", "", "", None, parse_token,
             "the bearer token; locally in a file (--token-file), never an argument"),
     Setting("deployment_id", _P + "DEPLOYMENT_ID", "--deployment", "N", None, _whole_number,
             "the deployment that the session belongs to"),

@@ -123,3 +123,15 @@ def test_a_secret_in_the_endpoint_is_not_repeated(environ: dict[str, str]) -> No
     done = run([*LOG_SHIPPER, "true"], {**environ, "_PRIVATE_ANVILOPS_LOG_ENDPOINT": url})
     assert (done.returncode, done.stderr.count(b"\n")) == (0, 1)
     assert b"SECRET" not in done.stderr
+
+
+@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "ümlaut"])
+def test_a_token_file_that_holds_none_is_one_warning(
+    environ: dict[str, str], tmp_path: Path, token: str
+) -> None:
+    (tmp_path / "token").write_text(token)
+    endpoint = ["--endpoint", "http://127.0.0.1:1/", "--token-file", str(tmp_path / "token")]
+    done = run([*PTYSHIPPER, "run", *endpoint, "--", "echo", "x"], environ)
+    assert (done.returncode, done.stdout) == (0, b"x\n")
+    assert done.stderr.startswith(b"ptyshipper: can't read a token from ")
+    assert done.stderr.count(b"\n") == 1
