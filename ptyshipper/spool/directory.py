@@ -2,8 +2,11 @@
 
 ::
 
-    DIR/<session id in hex>/session.json               description, and the lock of its owner
-    DIR/<session id in hex>/<first offset>.seg         see ``segment``
+    DIR/ptyshipper-<uid>/<session id in hex>/session.json          description, and its owner's lock
+    DIR/ptyshipper-<uid>/<session id in hex>/<first offset>.seg    see ``segment``
+
+DIR may be anybody's and open to all, as a volume of Kubernetes or /tmp is; what is in it must be
+ours alone, so that nobody else reads what a program printed, or has us send what he wrote.
 
 ``session.json`` says what HELLO does, and beside it for which backend the records are: a successor
 that ships to another one must not hand them over. It is locked (flock) by the wrapper for as long as
@@ -14,10 +17,12 @@ after it was locked.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import stat
+from pathlib import Path
 from typing import Any
 
 from ptyshipper.errors import SpoolError
@@ -28,7 +33,29 @@ SEGMENT_SUFFIX = ".seg"
 UNFINISHED_PREFIX = ".new-"
 
 _ENDPOINT_KEY = "endpoint"
+_ATTEMPTS = 10
 _MAX_FILE_BYTES = MAX_DESCRIPTION_BYTES + 4096
+
+
+def own_directory(directory: Path | str) -> str:
+    """The part of the spool's directory that is ours; whether it is there or not."""
+    return f"{directory}/ptyshipper-{os.geteuid()}"
+
+
+def check_ours(path: str) -> None:
+    """Make sure that nobody but us has put anything into a directory.
+
+    Raises:
+        OSError: it is none or not there, another user's, or others may write to it.
+    """
+    found = os.lstat(path)
+    if not stat.S_ISDIR(found.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    name = os.path.basename(path)
+    if found.st_uid != os.geteuid():
+        raise PermissionError(errno.EPERM, f"{name} in it belongs to another user")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(errno.EPERM, f"others may write to {name} in it")
 
 
 class SessionFolder:
@@ -42,18 +69,14 @@ class SessionFolder:
     def create(
         cls, directory: str, session_id: bytes, description: dict[str, Any]
     ) -> SessionFolder:
-        """A new session's folder, its owner's alone.
+        """A new session's folder in the spool ``directory``, its owner's alone.
 
         Raises:
-            OSError: the disk would not take it.
+            OSError: the disk would not take it, or others have a hand in it.
         """
-        if not os.path.isdir(directory):
-            os.makedirs(directory, mode=0o700, exist_ok=True)
-            os.chmod(directory, 0o700)  # the program's umask may forbid even its owner
         name = session_id.hex()
+        directory = _make_own(directory, UNFINISHED_PREFIX + name)
         unfinished = f"{directory}/{UNFINISHED_PREFIX}{name}"
-        os.mkdir(unfinished, 0o700)
-        os.chmod(unfinished, 0o700)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         fd = os.open(f"{unfinished}/{DESCRIPTION_FILE}", flags, 0o600)
         folder = cls(unfinished, fd)
@@ -73,10 +96,9 @@ class SessionFolder:
         """Lock a dead session's folder; None where its owner lives, or another successor has it.
 
         Raises:
-            OSError: it is no folder of a session, or can't be read.
+            OSError: it is no folder of a session, not ours alone, or can't be read.
         """
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            raise NotADirectoryError(f"{path} is not a directory")
+        check_ours(path)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         fd = os.open(f"{path}/{DESCRIPTION_FILE}", flags)
         try:
@@ -164,8 +186,9 @@ class SessionFolder:
                 os.unlink(path)
             os.unlink(f"{self.path}/{DESCRIPTION_FILE}")
             os.rmdir(self.path)
+            os.rmdir(os.path.dirname(self.path))
         except OSError:
-            pass  # read-only by now, or another's files are in it: a later start tries again
+            pass  # others' sessions are there; or it is read-only by now: a later start tries again
         self.close()
 
     def close(self) -> None:
@@ -177,3 +200,31 @@ class SessionFolder:
 
 def _text(description: dict[str, Any]) -> bytes:
     return json.dumps(description, separators=(",", ":")).encode()
+
+
+def _make_own(directory: str, name: str) -> str:
+    """Make a folder of that name in our part of the spool's directory, which is returned.
+
+    Raises:
+        OSError: the disk would not take it, or others have a hand in it.
+    """
+    if not os.path.isdir(directory):
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        os.chmod(directory, 0o700)  # the program's umask may forbid even its owner
+    own = own_directory(directory)
+    for attempt in range(_ATTEMPTS):
+        try:
+            os.mkdir(own, 0o700)
+            os.chmod(own, 0o700)
+        except FileExistsError:
+            pass
+        try:
+            check_ours(own)
+            os.mkdir(f"{own}/{name}", 0o700)
+            os.chmod(f"{own}/{name}", 0o700)
+            break
+        except FileNotFoundError:
+            # Another wrapper just took it away with the last session in it.
+            if attempt == _ATTEMPTS - 1:
+                raise
+    return own

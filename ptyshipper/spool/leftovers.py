@@ -1,8 +1,8 @@
 """What sessions of this spool that are no more left undelivered.
 
 A container's volume outlives the container: after a kill -9, an out-of-memory kill or an outage
-longer than the wait at exit, the next wrapper delivers, if it ships to the same backend. Nothing in
-the directory is trusted: it is the program's to write as well.
+longer than the wait at exit, the next wrapper delivers, if it ships to the same backend. What others
+have a hand in is left alone, and nothing in the rest is trusted: the program may write there as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ from typing import Any
 
 from ptyshipper.errors import SpoolError
 from ptyshipper.records import HEADER_BYTES, GapCause, Kind
-from ptyshipper.spool.directory import UNFINISHED_PREFIX, SessionFolder
+from ptyshipper.spool.directory import (
+    UNFINISHED_PREFIX,
+    SessionFolder,
+    check_ours,
+    own_directory,
+)
 from ptyshipper.spool.ledger import Ledger
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.spool.segment import (
@@ -164,8 +169,10 @@ def _candidates(directory: Path, unfinished_until_s: float) -> list[tuple[float,
     wrappers may be at it, and not have the lock yet.
     """
     found = []
+    own = own_directory(directory)
     try:
-        with os.scandir(directory) as entries:
+        check_ours(own)
+        with os.scandir(own) as entries:
             for entry in entries:
                 name = entry.name.removeprefix(UNFINISHED_PREFIX)
                 if _SESSION_NAME.fullmatch(name) and entry.is_dir(follow_symlinks=False):
@@ -173,7 +180,7 @@ def _candidates(directory: Path, unfinished_until_s: float) -> list[tuple[float,
                     if name == entry.name or modified_s < unfinished_until_s:
                         found.append((modified_s, entry.path))
     except OSError:
-        pass  # no directory, or one that can't be read: nothing to deliver from it
+        pass  # no directory, or one that is not ours alone: nothing to deliver from it
     return sorted(found)
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ptyshipper import records
 from ptyshipper.config import SpoolSettings
 from ptyshipper.spool import leftovers
+from ptyshipper.spool.directory import own_directory
 from ptyshipper.spool.leftovers import Leftover
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.spool.spool import Spool
@@ -105,8 +106,13 @@ def write(spool: Spool, *payloads: bytes, kind: int = records.Kind.STDOUT) -> No
         spool.flush()
 
 
+def own(directory: Path) -> Path:
+    """Where in a spool's directory the sessions' folders are."""
+    return Path(own_directory(directory))
+
+
 def segment_files(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*/*.seg"))
+    return sorted(directory.glob("*/*/*.seg"))
 
 
 def die(spool: Spool) -> None:

@@ -28,6 +28,7 @@ from tests.spool.spools import (
     claim_all,
     die,
     open_spool,
+    own,
     read_all,
     segment_files,
     write,
@@ -39,7 +40,7 @@ def leave(directory: Path, *payloads: bytes, session_id: bytes = SESSION_ID) -> 
     spool = open_spool(directory, Warnings(), session_id=session_id)
     write(spool, *payloads)
     die(spool)
-    return directory / session_id.hex()
+    return own(directory) / session_id.hex()
 
 
 def read(leftover: Leftover) -> Got:
@@ -141,11 +142,11 @@ def test_a_torn_tail_that_is_all_of_the_newest_segment_is_no_loss_either(
     cut: int, tmp_path: Path
 ) -> None:
     """A record that begins a segment, and a wrapper killed while it wrote that."""
-    folder = leave(tmp_path, b"x" * 40_000, b"y" * 40_000)
+    leave(tmp_path, b"x" * 40_000, b"y" * 40_000)
     newest = segment_files(tmp_path)[-1]
     assert len(segment_files(tmp_path)) == 2
     os.truncate(newest, newest.stat().st_size - cut)
-    (got,) = [read(left) for left in claim_all(folder.parent)]
+    (got,) = [read(left) for left in claim_all(tmp_path)]
     assert (got.output, got.gaps) == (b"x" * 40_000, [])
 
 
@@ -312,10 +313,9 @@ def test_a_session_killed_before_its_first_record_is_taken_away(tmp_path: Path) 
 
 
 def test_what_is_no_session_is_left_alone(tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    leave(outside, b"x")
-    spool = tmp_path / "spool"
-    spool.mkdir()
+    outside = leave(tmp_path / "outside", b"x").parent
+    spool = own(tmp_path / "spool")
+    spool.mkdir(0o700, parents=True)
     name = SESSION_ID.hex()
     (spool / "README").write_text("mine")
     (spool / "not-hex").mkdir()
@@ -331,7 +331,7 @@ def test_what_is_no_session_is_left_alone(tmp_path: Path) -> None:
         (spool / (str(number) * 32)).mkdir()
         (spool / (str(number) * 32) / "session.json").write_text(text)
     before = sorted(spool.rglob("*"))
-    assert list(claim_all(spool)) == []
+    assert list(claim_all(tmp_path / "spool")) == []
     assert sorted(spool.rglob("*")) == before
 
 
@@ -371,6 +371,14 @@ def test_one_killed_before_it_was_addressed_is_taken_away(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_directory_that_others_may_write_to_holds_nothing_for_us(tmp_path: Path) -> None:
+    leave(tmp_path, b"x")
+    own(tmp_path).chmod(0o777)
+    assert list(claim_all(tmp_path)) == []
+    prune(tmp_path, 0, time.time() + 10**9)
+    assert len(segment_files(tmp_path)) == 1
+
+
 def test_another_sessions_segment_is_passed_over(tmp_path: Path) -> None:
     folder = leave(tmp_path, b"x" * 100)
     other = leave(tmp_path, b"y" * 500, session_id=b"\xff" * 16)
@@ -391,19 +399,19 @@ def test_the_oldest_go_when_they_hold_too_much(tmp_path: Path) -> None:
         folder = leave(tmp_path, b"x" * 10_000, session_id=bytes([age]) * 16)
         os.utime(folder, (now_s - age, now_s - age))
     prune(tmp_path, 25_000, now_s)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["00" * 16, "01" * 16]
+    assert sorted(path.name for path in own(tmp_path).iterdir()) == ["00" * 16, "01" * 16]
 
 
 def test_what_nobody_took_for_a_week_goes(tmp_path: Path) -> None:
     now_s = time.time()
     old, young = (leave(tmp_path, b"x", session_id=bytes([n]) * 16) for n in range(2))
-    unfinished = tmp_path / ".new-0123456789abcdef0123456789abcdef"
+    unfinished = own(tmp_path) / ".new-0123456789abcdef0123456789abcdef"
     unfinished.mkdir()
     (unfinished / "session.json").write_text("")
     for folder in (old, unfinished):
         os.utime(folder, (now_s - leftovers.MAX_AGE_S - 60,) * 2)
     prune(tmp_path, 2**30, now_s)
-    assert list(tmp_path.iterdir()) == [young]
+    assert list(own(tmp_path).iterdir()) == [young]
 
 
 def test_files_of_others_are_never_deleted(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from tests.spool.spools import (
     claim_all,
     die,
     open_spool,
+    own,
     read_all,
     read_spool,
     segment_files,
@@ -90,7 +91,7 @@ def test_files_are_their_owners_alone(tmp_path: Path, warnings: Warnings) -> Non
         write(spool, b"x")
     finally:
         os.umask(before)
-    (folder,) = (tmp_path / "s").iterdir()
+    (folder,) = own(tmp_path / "s").iterdir()
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert len(list(folder.iterdir())) == 2
@@ -207,6 +208,22 @@ def test_a_directory_that_can_not_be_is_one_warning(
     assert read_spool(spool).output == b"x" * 10_000
     assert len(warnings) == 1
     assert warnings[0].startswith(f"can't spool in {directory}: ")
+    spool.close()
+
+
+def test_a_directory_that_is_not_ours_alone_is_one_warning(
+    tmp_path: Path, warnings: Warnings
+) -> None:
+    own(tmp_path).mkdir()
+    own(tmp_path).chmod(0o777)
+    spool = open_spool(tmp_path, warnings)
+    write(spool, b"x")
+    assert read_spool(spool).output == b"x"
+    name = own(tmp_path).name
+    assert warnings == [
+        f"can't spool in {tmp_path}: others may write to {name} in it; "
+        "what is not shipped yet is kept in memory"
+    ]
     spool.close()
 
 

@@ -31,7 +31,7 @@ from ptyshipper.uplink.endpoint import parse_endpoint
 from ptyshipper.uplink.uplink import Uplink
 from ptyshipper.wire import messages
 from ptyshipper.wire.messages import ByeReason
-from tests.spool.spools import Warnings, die, readdress
+from tests.spool.spools import Warnings, die, own, readdress
 from tests.support.fake_backend import (
     FakeBackend,
     Peer,
@@ -510,7 +510,7 @@ def test_leftovers_follow_the_first_acknowledgement(make: Make, tmp_path: Path) 
         readdress(tmp_path, backend.url)
         successor = make(backend.url, tmp_path)
         successor.start()
-        assert wait_until(lambda: len(list(tmp_path.iterdir())) == 1)
+        assert wait_until(lambda: len(list(own(tmp_path).iterdir())) == 1)
         for wrapper in dead:
             assert session_of(backend, wrapper).output() == wrapper.written
         ended, cut = (session_of(backend, wrapper).byes for wrapper in dead[:2])
@@ -530,7 +530,7 @@ def test_two_successors_deliver_each_leftover_once(make: Make, tmp_path: Path) -
         successors = [make(backend.url, tmp_path) for _ in range(2)]
         for successor in successors:
             successor.start()
-        assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        assert wait_until(lambda: len(list(own(tmp_path).iterdir())) == 2)
         for wrapper in dead:
             assert session_of(backend, wrapper).output() == wrapper.written
             byes = session_of(backend, wrapper).byes
@@ -549,9 +549,9 @@ def test_a_leftover_that_is_refused_stays_and_the_next_is_delivered(
         readdress(tmp_path, backend.url)
         successor = make(backend.url, tmp_path)
         successor.start()
-        assert wait_until(lambda: len(list(tmp_path.iterdir())) == 2)
+        assert wait_until(lambda: len(list(own(tmp_path).iterdir())) == 2)
         time.sleep(0.1)
-        assert len(list(tmp_path.iterdir())) == 2
+        assert len(list(own(tmp_path).iterdir())) == 2
         assert successor.warnings == []
 
 
