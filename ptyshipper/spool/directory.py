@@ -22,6 +22,7 @@ import fcntl
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ UNFINISHED_PREFIX = ".new-"
 
 _ENDPOINT_KEY = "endpoint"
 _ATTEMPTS = 10
+_BLOCK_BYTES = 4096
 _MAX_FILE_BYTES = MAX_DESCRIPTION_BYTES + 4096
 
 
@@ -163,28 +165,23 @@ class SessionFolder:
         return [f"{self.path}/{name}" for name in names]
 
     def size_bytes(self) -> int:
-        """What its files take, as far as that can be told."""
+        """What it takes of the disk, as far as that can be told."""
         total = 0
         try:
+            total = _disk_bytes(os.lstat(self.path))
             for entry in os.scandir(self.path):
-                total += entry.stat(follow_symlinks=False).st_size
+                total += _disk_bytes(entry.stat(follow_symlinks=False))
         except OSError:
             pass  # it is going away under us
         return total
-
-    def modified_s(self) -> float:
-        """When a file was last added to it or taken away (Unix time)."""
-        try:
-            return os.stat(self.path).st_mtime
-        except OSError:
-            return 0.0
 
     def delete(self) -> None:
         """Take away what is ours in it, and the folder if that leaves it empty; then ``close``."""
         try:
             for path in self.segment_paths():
                 os.unlink(path)
-            os.unlink(f"{self.path}/{DESCRIPTION_FILE}")
+            with suppress(FileNotFoundError):
+                os.unlink(f"{self.path}/{DESCRIPTION_FILE}")
             os.rmdir(self.path)
             os.rmdir(os.path.dirname(self.path))
         except OSError:
@@ -196,6 +193,11 @@ class SessionFolder:
         fd, self._lock_fd = self._lock_fd, -1
         if fd >= 0:
             os.close(fd)
+
+
+def _disk_bytes(found: os.stat_result) -> int:
+    """Blocks, not length: a hundred empty folders take room as well."""
+    return max(_BLOCK_BYTES, found.st_blocks * 512)
 
 
 def _text(description: dict[str, Any]) -> bytes:

@@ -36,8 +36,11 @@ from ptyshipper.spool.segment import (
 MAX_AGE_S = 7 * 24 * 3600.0
 """What no backend took for so long is deleted."""
 
+MAX_FOLDERS = 256
+"""So many dead sessions are kept, however small: each costs the next start a look."""
+
 _UNFINISHED_S = 60.0
-"""So long a wrapper may take, at most, to make its folder."""
+"""So long a wrapper may take, at most, to make its folder, or to take it away."""
 
 _MAX_SEGMENTS = 65_536
 _SESSION_NAME = re.compile(r"[0-9a-f]{32}")
@@ -47,6 +50,7 @@ class Leftover:
     """A dead session, locked for us: deliver what ``ledger`` holds, then ``delete``, else ``close``.
 
     ``has_exited``: its last record is the program's exit; else its wrapper died before that.
+    ``size_bytes`` is what it takes of the disk.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Leftover:
         self.ledger = Ledger()
         self.has_exited = False
         self._folder = folder
+        self.size_bytes = folder.size_bytes()
         for segment in segments:
             self.ledger.add(segment)
         self._newest = segments[-1] if segments else None
@@ -124,7 +129,7 @@ def claim_all(directory: Path, endpoint: str) -> Iterator[Leftover]:
     The caller ends one, by ``delete`` or ``close``, before it asks for the next. What another
     successor is delivering, what is for another backend, and what is no session, is passed over.
     """
-    for _, folder in _claimed(_candidates(directory, unfinished_until_s=0.0)):
+    for _, folder in _claimed(_candidates(directory, 0.0), 0.0):
         try:
             if _is_empty(folder):
                 folder.delete()
@@ -136,26 +141,43 @@ def claim_all(directory: Path, endpoint: str) -> Iterator[Leftover]:
             yield leftover
 
 
-def prune(directory: Path, max_bytes: int, now_s: float) -> None:
+def prune(directory: Path, max_bytes: int, now_s: float) -> int:
     """Bound what the dead leave behind: delete the oldest until they hold at most ``max_bytes``.
 
-    ``now_s`` is Unix time: what is older than ``MAX_AGE_S`` goes as well. The living are not counted.
+    ``now_s`` is Unix time: what is older than ``MAX_AGE_S`` goes as well, and of more than
+    ``MAX_FOLDERS`` the oldest. The living are not counted. The newest stays whatever it holds: it
+    had the same bound while it lived. Returns what is still held.
     """
-    held_bytes = 0
+    held_bytes = count = 0
     found = _candidates(directory, unfinished_until_s=now_s - _UNFINISHED_S)
-    for modified_s, folder in _claimed(reversed(found)):
-        held_bytes += folder.size_bytes()
-        if held_bytes > max_bytes or now_s - modified_s > MAX_AGE_S:
+    for modified_s, folder in _claimed(reversed(found), abandoned_until_s=now_s - _UNFINISHED_S):
+        size_bytes = folder.size_bytes()
+        if (
+            (count and held_bytes + size_bytes > max_bytes)
+            or count == MAX_FOLDERS
+            or now_s - modified_s > MAX_AGE_S
+        ):
             folder.delete()
+            max_bytes = min(max_bytes, held_bytes)  # nothing older stays
         else:
+            held_bytes, count = held_bytes + size_bytes, count + 1
             folder.close()
+    return held_bytes
 
 
-def _claimed(candidates: Iterable[tuple[float, str]]) -> Iterator[tuple[float, SessionFolder]]:
-    """Those that are dead, each locked and the caller's to end."""
+def _claimed(
+    candidates: Iterable[tuple[float, str]], abandoned_until_s: float
+) -> Iterator[tuple[float, SessionFolder]]:
+    """Those that are dead, each locked and the caller's to end.
+
+    A folder without a description has no lock. Its wrapper was killed while it made it or took it
+    away, and one that has not changed since ``abandoned_until_s`` is nobody's.
+    """
     for modified_s, path in candidates:
         try:
             folder = SessionFolder.claim(path)
+        except FileNotFoundError:
+            folder = SessionFolder(path, -1) if modified_s < abandoned_until_s else None
         except OSError:
             continue
         if folder is not None:

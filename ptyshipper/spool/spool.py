@@ -31,6 +31,8 @@ class Spool:
     ``has_room`` is false only where the settings say to block and the spool is full: then the pump
     stops reading the program until ``room_fd`` becomes readable. Records that are appended all the
     same are kept.
+
+    ``dead_bytes`` is what dead sessions hold of the same bound, on the disk; the uplink's to set.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Spool:
         self._max_bytes = max(settings.max_bytes, MIN_BYTES)
         if folder is None and settings.directory is not None:
             self._max_bytes = min(self._max_bytes, MAX_SUBSTITUTE_BYTES)
+        self.dead_bytes = 0
         self._abandoned = False  # set by any thread, once
         self._segment: Segment | None = None
         self._pending: list[bytes] = []
@@ -108,7 +111,7 @@ class Spool:
     @property
     def spare_bytes(self) -> int:
         """What may fill up while a reader takes its time; the rest is for what comes meanwhile."""
-        return self._max_bytes * 3 // 4
+        return self._bound_bytes() * 3 // 4
 
     def append(self, kind: int, time_us: int, payload: bytes) -> None:
         """Add a record. It can be read after the next ``flush``."""
@@ -174,6 +177,13 @@ class Spool:
             self._segment = None
             self._segment_for(size_bytes).append(pending, size_bytes)
 
+    def _bound_bytes(self) -> int:
+        """What the dead leave of the bound, and half of it in any case: the last output says why
+        a program crashes. So both together hold at most half more than the bound."""
+        if self._in_memory:
+            return self._max_bytes
+        return max(self._max_bytes - self.dead_bytes, self._max_bytes // 2)
+
     def _segment_for(self, size_bytes: int) -> Segment:
         """The segment that takes the next ``size_bytes``: the newest, or where that is full, another.
 
@@ -188,7 +198,7 @@ class Spool:
                 return segment
         head = self.ledger.head
         start = Mark(head.offset, head.output_bytes, self._pending_time_us)
-        room_bytes = self._max_bytes - max(limit_bytes, size_bytes)
+        room_bytes = self._bound_bytes() - max(limit_bytes, size_bytes)
         if self._in_memory or self._folder is None:
             segment = MemorySegment(start)
         else:

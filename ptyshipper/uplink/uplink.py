@@ -125,10 +125,11 @@ class Uplink:
         if endpoint is None:
             return
         directory = self._spool_settings.directory
-        if directory is not None:
-            leftovers.prune(directory, self._spool_settings.max_bytes, time.time())
-        limit = AttemptLimit()
         spool = self._spool
+        if directory is not None:
+            max_bytes = self._spool_settings.max_bytes
+            spool.dead_bytes = leftovers.prune(directory, max_bytes, time.time())
+        limit = AttemptLimit()
         plan = Plan(
             True, ByeReason.ENDED, spool.window_bytes, spool.spare_bytes, None, endpoint.name
         )
@@ -184,6 +185,8 @@ class Uplink:
             finally:
                 if delivered:
                     leftover.delete()
+                    left_bytes = self._spool.dead_bytes - leftover.size_bytes
+                    self._spool.dead_bytes = max(0, left_bytes)
                 else:
                     leftover.close()
             with self._lock:

@@ -131,6 +131,19 @@ def test_overflow_drops_from_the_old_end_into_a_gap_that_adds_up(
     spool.close()
 
 
+def test_the_dead_take_of_the_same_bound_but_no_more_than_half(
+    directory: Path | None, warnings: Warnings
+) -> None:
+    spool = open_spool(directory, warnings)
+    spool.dead_bytes = 2**30
+    write(spool, *[b"x" * 10_000] * 200)
+    got = read_spool(spool)
+    assert got.counted_bytes == 2_000_000
+    assert (len(got.output) <= MIN_BYTES // 2) == (directory is not None)
+    assert len(got.output) > MIN_BYTES // 4
+    spool.close()
+
+
 def test_overflow_spares_what_was_sent_and_not_acknowledged(
     directory: Path | None, warnings: Warnings
 ) -> None:
