@@ -21,7 +21,7 @@ from ptyshipper.pump.flow import Flow, TerminalFlow
 from ptyshipper.pump.job import Job
 from ptyshipper.pump.keyboard import Keyboard
 from ptyshipper.pump.outlet import Outlet
-from ptyshipper.pump.pace import Pace
+from ptyshipper.pump.pace import MAX_PIPE_NAP_US, MAX_PTY_NAP_US, Pace
 from ptyshipper.pump.sink import RecordSink
 from ptyshipper.records import Kind
 
@@ -77,7 +77,11 @@ class Pump:
         self._job = Job(program, None, _no_keyboard, self._show_all)
         self._keyboard: Keyboard | None = None
         self._taken_bytes = 0
-        self._pace = Pace(_SMALL_PTY_BYTES if program.holds_slave else _SMALL_PIPE_BYTES)
+        self._pace = (
+            Pace(_SMALL_PTY_BYTES, MAX_PTY_NAP_US)
+            if program.master_fd >= 0 or program.holds_slave
+            else Pace(_SMALL_PIPE_BYTES, MAX_PIPE_NAP_US)
+        )
         if terminal is not None and program.master_fd >= 0:
             outlet = Outlet(terminal.fd, terminal)
             self._flows.append(TerminalFlow(program.master_fd, outlet, terminal))

@@ -260,8 +260,10 @@ class Core:
         if self.state is not State.STREAMING or self._batch_is_out:
             return []
         available = self._committed - self._sent
+        is_napping = now_s < self.nap_until_s and not self._ending
         if available <= 0:
-            self.wake_at_offset = self._sent + 1
+            # in a nap the first record to come is no reason to wake: more are to gather
+            self.wake_at_offset = self._sent + (self._nap_ends_at_bytes if is_napping else 1)
             return []
         is_small = available < MAX_BATCH_BYTES
         if self._in_flight:
@@ -270,7 +272,7 @@ class Core:
             if is_small:
                 self.wake_at_offset = self._sent + MAX_BATCH_BYTES
                 return []
-        if now_s < self.nap_until_s and available < self._nap_ends_at_bytes and not self._ending:
+        if is_napping and available < self._nap_ends_at_bytes:
             self.wake_at_offset = self._sent + self._nap_ends_at_bytes
             return []
         self._batch_is_out = True

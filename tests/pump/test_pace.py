@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from ptyshipper.pump.pace import MAX_NAP_US, SUSTAINED_TURNS, Pace
+from ptyshipper.pump.pace import MAX_PIPE_NAP_US, SUSTAINED_TURNS, Pace
 
 SMALL = 16_384
 
 
 def play(interval_us: int, piece_bytes: int, turns: int) -> list[int]:
     """The naps that a steady stream of pieces gets."""
-    pace, naps, gathered, waited_us = Pace(SMALL), [], piece_bytes, interval_us
+    pace, naps, gathered, waited_us = Pace(SMALL, MAX_PIPE_NAP_US), [], piece_bytes, interval_us
     for _ in range(turns):
         nap_us = pace.nap_us(waited_us, gathered)
         naps.append(nap_us)
@@ -32,7 +32,7 @@ def test_a_short_burst_never_waits() -> None:
 
 def test_a_busy_stream_of_small_lines_is_read_in_gulps() -> None:
     naps = play(500, 100, 500)
-    assert naps[-1] == MAX_NAP_US
+    assert naps[-1] == MAX_PIPE_NAP_US
     assert naps == sorted(naps)
 
 
@@ -44,17 +44,17 @@ def test_a_flood_is_not_held_up(interval_us: int, piece_bytes: int) -> None:
 
 
 def test_a_pause_ends_it_and_a_hiccup_damps_it() -> None:
-    pace = Pace(SMALL)
+    pace = Pace(SMALL, MAX_PIPE_NAP_US)
     for _ in range(500):
         nap_us = pace.nap_us(100, 100)
-    assert nap_us == MAX_NAP_US
-    assert pace.nap_us(2_000, 100) == MAX_NAP_US // 2
+    assert nap_us == MAX_PIPE_NAP_US
+    assert pace.nap_us(2_000, 100) == MAX_PIPE_NAP_US // 2
     assert pace.nap_us(50_000, 100) == 0
 
 
 def test_a_stream_that_fell_silent_is_waited_for_and_not_napped_for() -> None:
     """Or the pump would wake every few milliseconds for ever."""
-    pace = Pace(SMALL)
+    pace = Pace(SMALL, MAX_PIPE_NAP_US)
     for _ in range(500):
         pace.nap_us(100, 100)
     assert pace.nap_us(0, 0) == 0

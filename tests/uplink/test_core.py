@@ -487,3 +487,19 @@ def test_no_order_of_events_breaks_it(events: list[Event]) -> None:
                 finished = finished or any(isinstance(c, Finish) for c in commands)
         assert script.core.timer_s > script.now_s
         script.now_s += 0.5
+
+
+def test_in_a_nap_the_first_record_to_come_wakes_nobody() -> None:
+    """Or each nap would be ended by the next small record, as it may be on a quiet stream."""
+    script = Script()
+    script.stream()
+    size = 5_000
+    for n in range(1, 40):  # 500 kB a second: naps have grown to their longest
+        script.now_s = max(script.now_s + 0.01, script.core.nap_until_s)
+        assert script(DataCommitted(n * size)) == [SendBatch((n - 1) * size)]
+        script(BatchSent(n * size, size, 1))
+        script(AckReceived(n * size))
+    assert script.core.wake_at_offset == 39 * size + MAX_BATCH_BYTES
+    script.now_s = script.core.nap_until_s
+    script(DataCommitted(39 * size))
+    assert script.core.wake_at_offset == 39 * size + 1
