@@ -5,15 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import random
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ptyshipper import records
-from ptyshipper.records import GapCause, Kind
+from ptyshipper.records import HEADER_BYTES, GapCause, Kind
 from ptyshipper.spool import leftovers
 from ptyshipper.spool import reader as reader_module
 from ptyshipper.spool.directory import SessionFolder
@@ -183,6 +186,38 @@ def test_one_flipped_byte_costs_one_record(byte: int, tmp_path: Path) -> None:
     assert got.gaps == [records.Gap(336, 320, GapCause.CORRUPT)]
     assert got.output == b"".join(b"%03d," % n * 80 for n in range(190) if n != 48)
     assert leftover.has_exited
+    leftover.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_any_damage_before_the_last_record_is_gaps_that_do_not_count_too_little(
+    seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = random.Random(seed)
+    directory = tmp_path_factory.mktemp("spool")
+    spool = open_spool(directory, Warnings(), max_bytes=source.choice([0, 2**26]))
+    for time_us in range(30):
+        data = source.randbytes(source.choice([1, 100, 30_000]))
+        spool.append(Kind.STDOUT, time_us, data)
+        spool.flush()
+    total = spool.ledger.head.output_bytes
+    spool.append(Kind.EXITED, 30, records.exited(0, 0, False))
+    spool.flush()
+    die(spool)
+    for path in segment_files(directory):
+        for _ in range(source.randrange(4)):
+            size = source.choice([1, 40, 5_000])
+            end = path.stat().st_size - HEADER_BYTES - 3 - size
+            if end > FILE_HEADER_BYTES:
+                with open(path, "r+b") as file:
+                    file.seek(source.randrange(FILE_HEADER_BYTES, end))
+                    file.write(source.randbytes(size))
+    (leftover,) = claim_all(directory)
+    got = read(leftover)
+    assert leftover.has_exited
+    assert got.records[-1].kind == Kind.EXITED
+    assert total <= got.counted_bytes <= total + 30 * HEADER_BYTES
     leftover.close()
 
 
