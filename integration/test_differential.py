@@ -306,10 +306,28 @@ def test_one_pipe_for_both_streams_keeps_their_order(tmp_path: Path, server: Ser
     assert stored_output(server, latest_session(server))["stdout"] == expected
 
 
-def test_the_token_is_not_in_the_programs_environment(tmp_path: Path, server: Server) -> None:
-    done = run([*LOG_SHIPPER, "env"], shipping_environ(server, tmp_path / "spool"))
-    assert b"_PRIVATE_" not in done.stdout
-    assert server.state.ingest_token.encode() not in done.stdout
+@pytest.mark.parametrize("tty", [False, True], ids=["pipes", "terminal"])
+def test_the_program_cannot_read_the_token(tmp_path: Path, server: Server, tty: bool) -> None:
+    """Neither in its own environment nor in /proc, of the wrapper or of the monitor between."""
+    script = "env; for p in $PPID /proc/[0-9]*; do cat /proc/${p##*/}/environ /proc/${p##*/}/cmdline; done"
+    argv = [*LOG_SHIPPER, "sh", "-c", f"({script}) 2>/dev/null | tr '\\0' '\\n'"]
+    environ = {
+        name: value
+        for name, value in shipping_environ(server, tmp_path / "spool").items()
+        if name.startswith("_PRIVATE") or name in ("PATH", "PYTHONPATH")
+    }
+    if tty:
+        with Terminal(argv, environ, shell=True) as terminal:
+            assert terminal.wait() == 0
+            shown = bytes(terminal.shown)
+    else:
+        shown = run(argv, environ).stdout
+    # The shell that stands for the user's and was given the token as well is not ours to conceal.
+    wrappers = [line for line in shown.splitlines() if b"main_log_shipper" in line]
+    assert wrappers
+    assert b"_PRIVATE_ANVILOPS_LOG_TOKEN=***" in shown
+    if not tty:
+        assert server.state.ingest_token.encode() not in shown
 
 
 def test_run_takes_options_only_before_the_command(tmp_path: Path) -> None:

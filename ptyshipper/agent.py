@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic_ns, time_ns
 from typing import TYPE_CHECKING, NamedTuple
 
+from ptyshipper.child.environment import conceal
 from ptyshipper.child.program import ExitStatus, Program
 from ptyshipper.child.reaper import reap, wait_for_end
 from ptyshipper.child.signals import Policy, Pristine, SignalQueue, policy
@@ -48,24 +49,6 @@ class Outcome(NamedTuple):
     delivered: bool
 
 
-def pristine_environ() -> dict[bytes, bytes]:
-    """The environment as this process was given it.
-
-    Not ``os.environ``: in the C locale CPython adds LC_CTYPE to it before its first line runs
-    (PEP 538), and the program must not see that.
-    """
-    try:
-        with open("/proc/self/environ", "rb") as file:
-            entries = file.read().split(b"\0")
-    except OSError:
-        return dict(os.environb)
-    environ: dict[bytes, bytes] = {}
-    for name, equals, value in (entry.partition(b"=") for entry in entries):
-        if name and equals:  # os.execve takes no other
-            environ.setdefault(name, value)  # getenv(3) finds the first of two
-    return environ
-
-
 class Agent:
     """One run of one program.
 
@@ -87,6 +70,7 @@ class Agent:
         announce_wait: Callable[[], None] | None = None,
     ) -> None:
         self._closed = occupy_closed()
+        conceal(_PRIVATE_PREFIX)
         self._command = Command(
             argv, {k: v for k, v in environ.items() if not k.startswith(_PRIVATE_PREFIX)}
         )

@@ -95,6 +95,7 @@ def _wrap(
 ) -> int:
     """Wrap a program; its exit code. Flags that can't be read end this before the program starts."""
     from ptyshipper import agent
+    from ptyshipper.child.environment import pristine_environ
 
     tty: TtyMode | None = None
     if local:
@@ -102,7 +103,7 @@ def _wrap(
 
         checked = settings_from({}, flags, _no_warning)
         tty = checked["tty"] if "tty" in flags else None
-    environ = agent.pristine_environ()
+    environ = pristine_environ()
 
     def load(warn: Callable[[str], None]) -> AgentSettings:
         return _load_settings(environ, flags, data, token_file, warn, local=local)
@@ -172,7 +173,7 @@ def _load_settings(
             endpoint, token, values["ca_file"], values["flush_timeout_s"]
         )
     if spool_dir is None:
-        spool_dir = Path(text.get("TMPDIR") or "/tmp") / f"ptyshipper-{os.getuid()}"
+        spool_dir = Path(text.get("TMPDIR") or "/tmp")
     return config.AgentSettings(
         tty=values["tty"],
         deployment_id=values["deployment_id"],
