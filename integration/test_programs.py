@@ -191,12 +191,14 @@ def test_tmux_inside(tmp_path: Path, server: Server) -> None:
         "-f",
         "/dev/null",
         "new",
+        "-n",
+        "inner",
         "cat",
     ]
     steps = [
-        Step((), r"0:cat"),
+        Step((), r"0:inner"),
         Step(("hello", "Enter"), r"hello\nhello"),
-        Step(("resize",), r"0:cat"),
+        Step(("resize",), r"0:inner"),
         Step(("C-d",), r"\[exited\][\s\S]*ended with 0"),
     ]
     screens = []
