@@ -18,9 +18,9 @@ QUICK_US = 1_000
 PAUSE_US = 20_000
 """A pause this long ends a busy stream; a shorter one, as a loaded machine makes them, damps it."""
 NAP_STEP_US = 500
-MAX_PIPE_NAP_US = 25_000
+MAX_PIPE_NAP_US = 33_000
 MAX_PTY_NAP_US = 12_000
-"""A person who looks at a terminal sees 80 pictures a second; who reads a log sees 40."""
+"""A person who looks at a terminal sees 80 pictures a second; who reads a log sees 30."""
 
 
 class Pace:

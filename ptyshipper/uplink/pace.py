@@ -3,7 +3,7 @@
 A batch costs both ends the same however small it is, so after a small one the uplink naps, the
 longer the more comes. At a steady 200 records a second the nap ends when the next one comes, so a
 quieter stream never waits; at 2,000, or 200 kB a second that the pump has gathered into fewer, it is
-some 25 batches a second.
+some 20 batches a second.
 
 A flood is shipped in bursts with naps between, for another reason: shipping takes processor time and
 the interpreter's lock away from the pump, and so holds the program up. The spool takes in what comes
@@ -17,9 +17,9 @@ from typing import NamedTuple
 from ptyshipper.wire.messages import MAX_BATCH_BYTES
 
 NAP_S_PER_RECORD_PER_S = 25e-6
-NAP_S_PER_BYTE_PER_S = 0.2e-6
+NAP_S_PER_BYTE_PER_S = 0.25e-6
 MIN_NAP_S = 0.001
-MAX_NAP_S = 0.04
+MAX_NAP_S = 0.05
 BURST_BYTES = 1_048_576
 BURST_NAP_S = 0.04
 FLOOD_BYTES_PER_S = 8_000_000
