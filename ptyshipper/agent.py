@@ -189,7 +189,7 @@ class Agent:
                 ignored=self._pristine.ignored,
                 started_ns=self._started_ns,
             ).run()
-        except Exception as error:
+        except Exception as error:  # a bug of ours: the program's exit status must not pay for it
             self.warn(f"the wrapper failed: {error!r}; the program runs on, its output is lost")
             return wait_for_end(program)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ptyshipper.child.stdio import Become, StdioPlan, occupy_closed, plan
+from ptyshipper.child.stdio import Become, StdioPlan, occupy_closed, plan, put_null
 
 T, N, P, Y, S, C = (
     Become.TERMINAL,
@@ -101,3 +101,16 @@ def test_the_mask_says_which_are_terminals_for_the_program(
     become: tuple[Become, Become, Become], tty: tuple[bool, bool, bool], mask: int
 ) -> None:
     assert StdioPlan(become, tty, shares_job=False).tty_mask == mask
+
+
+def test_without_dev_null_something_else_that_says_nothing_takes_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "devnull", "/nonexistent/null")
+    read_end, write_end = os.pipe()
+    put_null(read_end)
+    with pytest.raises(OSError, match="Broken pipe"):
+        os.write(write_end, b"nobody holds the other end")
+    assert os.read(read_end, 10) == b""
+    os.close(read_end)
+    os.close(write_end)
