@@ -343,12 +343,13 @@ def test_a_spool_that_is_taken_away_in_mid_run_is_a_gap_that_adds_up(
     assert (stored.summary["state"], stored.summary["exit_code"]) == ("exited", STATUS)
 
 
-def left_behind(server: Server, spool: Path) -> WrappedWriter:
-    """A session that is in the spool whole, in four segments or five; nothing of it was delivered."""
+def left_behind(server: Server, spool: Path, size: int = 2_000_000) -> WrappedWriter:
+    """A session that is in the spool whole, by default in four segments or five; nothing of it was
+    delivered."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/"
     wrapped = wrap(
-        server, spool, 2_000_000, url=url, flush_s=0, fds="1",
+        server, spool, size, url=url, flush_s=0, fds="1",
         settings={"spool_max_bytes": f"{8 * SEGMENT_BYTES}"},
     )  # fmt: skip
     wrapped.wait()
@@ -547,7 +548,8 @@ def test_a_description_that_is_damaged_harms_no_other_session(
     tmp_path: Path, server: Server
 ) -> None:
     spool = tmp_path / "spool"
-    first, second = left_behind(server, spool), left_behind(server, spool)
+    # Both fit the bound at once: what the dead hold counts, and the living would drop their oldest.
+    first, second = (left_behind(server, spool, 600_000) for _ in range(2))
     (damaged,) = [
         path for path in spool.glob("*/*/session.json")
         if json.loads(path.read_text())["deployment_id"] == first.deployment_id

@@ -63,7 +63,7 @@ class WrappedWriter(Running):
         """Its one session has exited, and holds just what was written."""
         stored = only_session(server, self.deployment_id)
         assert (stored.summary["state"], stored.summary["exit_code"]) == ("exited", status)
-        assert (stored.gaps, stored.summary["gaps"]) == ([], 0)
+        assert (stored.gaps, stored.summary["gaps"]) == ([], 0), stored.gaps
         written = writer.written(self.side, self.seed)
         assert by_descriptor(stored, self.way) == {1: written[1], 2: written[2]}
         assert stored.summary["bytes"] == len(written[0])
