@@ -7,7 +7,8 @@ some 20 batches a second.
 
 A flood is shipped in bursts with naps between, for another reason: shipping takes processor time and
 the interpreter's lock away from the pump, and so holds the program up. The spool takes in what comes
-meanwhile, and once its spare room is used there are no naps any more.
+meanwhile, and once its spare room is used there are no naps any more. The naps double while the flood
+lasts, up to what still looks alive to a reader: a short one is soon shipped, a long one nobody reads.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ MIN_NAP_S = 0.001
 MAX_NAP_S = 0.05
 BURST_BYTES = 1_048_576
 BURST_NAP_S = 0.04
+MAX_BURST_NAP_S = 0.32
 FLOOD_BYTES_PER_S = 8_000_000
 RATE_OVER_S = 0.1
 """Rates are averages over about so long, the past fading."""
@@ -50,6 +52,7 @@ class Pace:
         self._bytes_per_s = 0.0
         self._batch_s = now_s
         self._burst_bytes = 0
+        self._burst_nap_s = BURST_NAP_S
         self._burst_from_offset = 0
         self._burst_from_s = now_s
 
@@ -73,5 +76,9 @@ class Pace:
             return NO_NAP
         came_bytes, took_s = committed - self._burst_from_offset, now_s - self._burst_from_s
         self._burst_bytes, self._burst_from_offset, self._burst_from_s = 0, committed, now_s
-        is_flood = came_bytes > took_s * FLOOD_BYTES_PER_S
-        return Nap(BURST_NAP_S, self._spare_bytes) if is_flood else NO_NAP
+        if came_bytes <= took_s * FLOOD_BYTES_PER_S:
+            self._burst_nap_s = BURST_NAP_S
+            return NO_NAP
+        nap = Nap(self._burst_nap_s, self._spare_bytes)
+        self._burst_nap_s = min(2 * self._burst_nap_s, MAX_BURST_NAP_S)
+        return nap

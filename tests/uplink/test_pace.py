@@ -8,6 +8,7 @@ from ptyshipper.uplink.pace import (
     BURST_BYTES,
     BURST_NAP_S,
     FLOOD_BYTES_PER_S,
+    MAX_BURST_NAP_S,
     MAX_NAP_S,
     MIN_NAP_S,
     NO_NAP,
@@ -50,25 +51,48 @@ def test_a_rate_is_forgotten() -> None:
     assert pace.nap(1, 116, 0, 30.1) == NO_NAP
 
 
-def burst(committed_per_batch: int, batch_s: float) -> list[Nap]:
-    """The naps of one burst of large batches, while the spool's head moves on."""
+BURST_BATCHES = BURST_BYTES // MAX_BATCH_BYTES
+
+
+def bursts(committed_per_batch: int, batch_s: float, count: int = 1) -> list[Nap]:
+    """The naps of so many bursts of large batches, while the spool's head moves on."""
     pace = Pace(0.0, SPARE_BYTES)
     return [
         pace.nap(8, MAX_BATCH_BYTES, n * committed_per_batch, n * batch_s)
-        for n in range(1, BURST_BYTES // MAX_BATCH_BYTES + 1)
+        for n in range(1, count * BURST_BATCHES + 1)
     ]
 
 
 def test_after_a_burst_of_a_flood_the_spool_takes_in_more_before_the_next() -> None:
     """The nap lasts its time, or until the spare room is used."""
-    naps = burst(MAX_BATCH_BYTES, 0.001)
+    naps = bursts(MAX_BATCH_BYTES, 0.001)
     assert set(naps[:-1]) == {NO_NAP}
     assert naps[-1] == (BURST_NAP_S, SPARE_BYTES)
 
 
+def test_the_naps_of_a_flood_that_lasts_double_up_to_a_bound() -> None:
+    naps_s = [
+        nap.length_s
+        for nap in bursts(MAX_BATCH_BYTES, 0.001, 6)[BURST_BATCHES - 1 :: BURST_BATCHES]
+    ]
+    assert naps_s == [min(BURST_NAP_S * 2**n, MAX_BURST_NAP_S) for n in range(6)]
+    assert naps_s[-1] == MAX_BURST_NAP_S
+
+
+def test_a_flood_that_begins_anew_begins_with_a_short_nap() -> None:
+    pace, now_s, committed, naps_s = Pace(0.0, SPARE_BYTES), 0.0, 0, []
+    for came_bytes in (MAX_BATCH_BYTES, MAX_BATCH_BYTES, 0, MAX_BATCH_BYTES):
+        for _ in range(BURST_BATCHES):
+            now_s += 0.001
+            committed += came_bytes
+            nap = pace.nap(8, MAX_BATCH_BYTES, committed, now_s)
+        naps_s.append(nap.length_s)
+    assert naps_s == [BURST_NAP_S, 2 * BURST_NAP_S, 0, BURST_NAP_S]
+
+
 def test_what_is_left_of_a_flood_that_is_over_is_shipped_without_naps() -> None:
-    assert set(burst(0, 0.001)) == {NO_NAP}
+    assert set(bursts(0, 0.001)) == {NO_NAP}
 
 
 def test_a_stream_well_below_a_flood_never_naps_between_large_batches() -> None:
-    assert set(burst(MAX_BATCH_BYTES, MAX_BATCH_BYTES / (FLOOD_BYTES_PER_S / 2))) == {NO_NAP}
+    assert set(bursts(MAX_BATCH_BYTES, MAX_BATCH_BYTES / (FLOOD_BYTES_PER_S / 2))) == {NO_NAP}
