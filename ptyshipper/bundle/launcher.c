@@ -7,7 +7,7 @@
  * /proc/<pid>/environ can be read by others; the environment holds a token.
  *
  * DIR/log-shipper                 this file
- * DIR/.log-shipper/TREE_ID/       the tree: ld.so, app, libraries, and this file again as "launch"
+ * DIR/.log-shipper/TREE_ID/       the tree: LOADER, app, libraries, and this file again as "launch"
  *
  * Where the wrapper can't be started, the user's command is run without it. Logs matter less than the
  * program.
@@ -39,6 +39,10 @@
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
 #endif
+
+/* PyInstaller's program asks what it is run by, and knows a loader by a name like this alone
+ * (ld-*.so.N); then argv[0] tells it where it is. */
+#define LOADER "ld-bundled.so.2"
 
 #define TREE_BELOW_DIR ".log-shipper/" TREE_ID
 
@@ -262,12 +266,13 @@ static bool exec_wrapper(const char *name, const char *dir, uint64_t ignored, in
     }
     if (tree == NULL)
         return failed("naming its files");
-    char *loader = JOIN(tree, "/ld.so");
+    char *loader = JOIN(tree, "/" LOADER);
     char *app = JOIN(tree, "/app");
     char *const environment[] = {
         /* PyInstaller's: where it finds itself, and that it need not start itself once more. */
         JOIN("_PYI_ARCHIVE_FILE=", tree, "/app"),
         "_PYI_PARENT_PROCESS_LEVEL=-1",
+        JOIN("_PYI_LINUX_PROCESS_NAME=", name), /* else ps shows the loader's */
         "LC_ALL=C",
         "TZ=UTC0",
         JOIN("OPENSSL_CONF=", tree, "/openssl.cnf"),
@@ -291,7 +296,7 @@ static bool exec_wrapper(const char *name, const char *dir, uint64_t ignored, in
         if (environment[i] == NULL)
             return failed("naming its variables");
     execve(loader, words, environment);
-    return failed("executing ld.so");
+    return failed("executing " LOADER);
 }
 
 /* Returns false where the wrapper can't be started. Nothing that was opened is left open. */
