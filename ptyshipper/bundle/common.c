@@ -26,6 +26,31 @@ char *join(const char *const parts[])
     return joined;
 }
 
+const char *as_text(uint64_t number, unsigned base, char buffer[NUMBER_SIZE])
+{
+    char *at = buffer + NUMBER_SIZE;
+    *--at = '\0';
+    do {
+        *--at = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number > 0);
+    return at;
+}
+
+bool write_all(int fd, const char *data, size_t size)
+{
+    while (size > 0) {
+        ssize_t written = write(fd, data, size);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            return false;
+        data += written;
+        size -= (size_t)written;
+    }
+    return true;
+}
+
 void say(int fd, const char *const parts[])
 {
     static const char digits[] = "0123456789abcdef";

@@ -4,6 +4,8 @@
 #define PTYSHIPPER_COMMON_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* Variables that begin so are the platform's; the program never sees one (ptyshipper/variables.py). */
 #define PRIVATE_PREFIX "_PRIVATE_ANVILOPS"
@@ -14,6 +16,13 @@ enum { EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUN
 /* The strings, one after the other, in memory of their own; NULL where there is none left. */
 char *join(const char *const parts[]);
 #define JOIN(...) join((const char *const[]){__VA_ARGS__, (const char *)0})
+
+/* An unsigned number as text, somewhere in the buffer. */
+enum { NUMBER_SIZE = 3 * sizeof(uint64_t) };
+const char *as_text(uint64_t number, unsigned base, char buffer[NUMBER_SIZE]);
+
+/* Writes all of it; false and errno. */
+bool write_all(int fd, const char *data, size_t size);
 
 /* Writes "ptyshipper: ", the strings and a newline at once. Bytes that could break the line are
  * escaped. Says nothing rather than wait for a reader, be killed by SIGPIPE, or fail. */

@@ -66,20 +66,6 @@ static bool failed(const char *what)
     return false;
 }
 
-/* An unsigned number as text, at the end of a buffer of this size. */
-enum { NUMBER_SIZE = 3 * sizeof(uint64_t) };
-
-static const char *as_text(uint64_t number, unsigned base, char buffer[NUMBER_SIZE])
-{
-    char *at = buffer + NUMBER_SIZE;
-    *--at = '\0';
-    do {
-        *--at = "0123456789abcdef"[number % base];
-        number /= base;
-    } while (number > 0);
-    return at;
-}
-
 /* ---- What the program is to get as it was ---- */
 
 /* The signals that are ignored, bit n-1 for signal n. Python changes some before its first line. The
@@ -94,20 +80,6 @@ static uint64_t ignored_signals(void)
             ignored |= UINT64_C(1) << (signo - 1);
     }
     return ignored;
-}
-
-static bool write_all(int fd, const char *data, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(fd, data, size);
-        if (written < 0 && errno == EINTR)
-            continue;
-        if (written <= 0)
-            return false;
-        data += written;
-        size -= (size_t)written;
-    }
-    return true;
 }
 
 /* Writes all entries, each ended by a NUL. The kernel lays them end to end, so this is one write,
