@@ -296,7 +296,7 @@ def write_while_the_backend_is_away(
         server, spool, 3_000_000, flush_s=60, fds="1", pause_ms=1, wait=tmp_path / "go",
         settings={"spool_max_bytes": "8M"},
     )  # fmt: skip
-    until(lambda: sessions_of(server, wrapped.deployment_id), "it ships")
+    until(lambda: any(s["bytes"] for s in sessions_of(server, wrapped.deployment_id)), "it ships")
     server.kill()
     until(lambda: len(wrapped.out) > 1_500_000, "half is written")
     meanwhile()

@@ -104,7 +104,7 @@ class Core:
         self._limit = limit
         self._committed = 0
         self._acked = 0
-        self._ever_acked = False
+        self._ever_welcomed = False
         self._failures = 0
         self._warned: set[str] = set()
         self._deadline_s = FOREVER_S
@@ -171,6 +171,7 @@ class Core:
             # Its wrapper delivered more than it could leave behind: the courier found nothing there.
             return self._end_delivered()
         self.state = State.STREAMING
+        self._ever_welcomed = True
         self._acked = event.offset
         self._begin_stream(event.offset, event.window_bytes, now_s)
         if self._is_complete():
@@ -181,7 +182,6 @@ class Core:
         if self.state is not State.STREAMING or offset > self._sent:
             return self._fail(of_trouble(Trouble.BROKEN_PROTOCOL), now_s)
         self._heard_s = now_s
-        self._ever_acked = True
         self._failures = 0
         self._backoff.reset()
         in_flight = self._in_flight
@@ -323,7 +323,7 @@ class Core:
 
     def _warnings_for(self, outcome: Outcome) -> list[Command]:
         """At most one per cause, and none for a connection lost once: proxies reload."""
-        is_routine = self._ever_acked and self._failures == 1 and outcome.action is Action.RETRY
+        is_routine = self._ever_welcomed and self._failures == 1 and outcome.action is Action.RETRY
         if self._plan.name is None or is_routine or outcome.cause in self._warned:
             return []
         self._warned.add(outcome.cause)
