@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -136,7 +136,8 @@ def test_hostile_peer_is_closed_with_the_documented_code(server: Server, name: s
     with undisturbed(server):
         hostile = Shipper(server, os.urandom(16))
         hostile.ship(start_record())
-        act(hostile)
+        with suppress(ConnectionClosed):  # the close may come while it still sends
+            act(hostile)
         assert close_code(hostile.socket) in expected
         assert server.records(hostile.session_id) == start_record()
 
