@@ -32,7 +32,7 @@ PRINTER = [sys.executable, "-I", "-S", str(REPOSITORY / "tests/support/signal_pr
 SENT = [
     s
     for s in sorted(signal.valid_signals())
-    if s not in (signal.SIGKILL, signal.SIGSTOP) and POLICIES.get(s) is not Policy.CHILD
+    if s not in (signal.SIGKILL, signal.SIGSTOP) and POLICIES.get(s) != Policy.CHILD
 ]
 
 

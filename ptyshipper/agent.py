@@ -6,12 +6,11 @@ threads begin after the fork; the terminal is restored before anyone waits for t
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import termios
-from collections.abc import Mapping, Sequence
 from time import monotonic_ns, time_ns
-from typing import TYPE_CHECKING, NamedTuple
 
 from ptyshipper.child.environment import conceal
 from ptyshipper.child.program import ExitStatus, Program
@@ -21,11 +20,13 @@ from ptyshipper.child.spawn import Command, let_go, spawn
 from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
 from ptyshipper.child.terminal import NO_SIZE, Terminal, outer_terminal, rows_cols
 from ptyshipper.errors import SpawnError
+from ptyshipper.light import TYPE_CHECKING
 from ptyshipper.variables import PRIVATE_PREFIX, TTY_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from ptyshipper.child.environment import Environment
     from ptyshipper.config import AgentSettings, TtyMode
     from ptyshipper.pump.sink import RecordSink
     from ptyshipper.spool.spool import Spool
@@ -37,16 +38,17 @@ _COMMAND_BYTES = 8_192
 """Of a command as much is told as fits this, encoded; the whole description may take twice that."""
 
 
-class Outcome(NamedTuple):
+class Outcome:
     """What the wrapper's process ends with.
 
     ``session_id`` is None where there was no backend to ship to; ``delivered`` tells whether the
     backend has acknowledged everything.
     """
 
-    exit_code: int
-    session_id: bytes | None
-    delivered: bool
+    def __init__(self, exit_code: int, session_id: bytes | None, delivered: bool) -> None:
+        self.exit_code = exit_code
+        self.session_id = session_id
+        self.delivered = delivered
 
 
 class Agent:
@@ -54,32 +56,32 @@ class Agent:
 
     Args:
         argv: the program's own, argv[0] included.
-        environ: this process's; what is private is kept from the program.
+        environment: as it was given; what is private is kept from the program.
         tty: the mode where a flag gave one; else the variable's, else ``auto``.
         load_settings: called once the program runs; may warn, may raise nothing.
+        helper: see ``child.spawn.Command``.
         announce_wait: called once where delivering takes long after the program's end, for a person.
     """
 
     def __init__(
         self,
         argv: list[bytes],
-        environ: Mapping[bytes, bytes],
+        environment: Environment,
         pristine: Pristine,
         tty: TtyMode | None,
         load_settings: Callable[[Callable[[str], None]], AgentSettings],
         announce_wait: Callable[[], None] | None = None,
+        helper: bytes | None = None,
     ) -> None:
         self._closed = occupy_closed()
-        conceal(_PRIVATE_PREFIX)
-        self._command = Command(
-            argv, {k: v for k, v in environ.items() if not k.startswith(_PRIVATE_PREFIX)}
-        )
-        self._tty = tty or _tty_variable(environ)
+        if helper is None:  # else this process's own environment holds nothing private
+            conceal(_PRIVATE_PREFIX)
+        self._command = Command(argv, environment.without(_PRIVATE_PREFIX), helper)
+        self._tty = tty or _tty_variable(environment)
         self._pristine = pristine
         self._load_settings = load_settings
         self._announce_wait = announce_wait
         self._terminal: Terminal | None = None
-        self._signals = SignalQueue()
         self._leads_session = os.getsid(0) == os.getpid()
         self._started_ns = monotonic_ns()
         self._started_wall_us = time_ns() // 1000
@@ -99,10 +101,12 @@ class Agent:
             program, stdio = self._spawn()
         except SpawnError as error:
             failure, stdio = error, plan(self._tty, self._closed)
+        gc.enable()
         if failure is None:
             let_go(stdio, self._terminal)
         from ptyshipper import records
 
+        self._signals = SignalQueue()
         self._signals.start()
         settings = self._load_settings(self.warn)
         sink, spool, uplink = self._begin_recording(settings, stdio)
@@ -225,16 +229,16 @@ class Agent:
                 self._announce_wait()
                 self._announce_wait = None
             for arrived in self._signals.take():
-                if policy(arrived.signo) is Policy.CHILD:
+                if policy(arrived.signo) == Policy.CHILD:
                     for _ in reap(gone):
                         pass
                 elif arrived.signo in IMPATIENCE and arrived.signo not in self._pristine.ignored:
                     return uplink.delivered
 
 
-def _tty_variable(environ: Mapping[bytes, bytes]) -> TtyMode:
+def _tty_variable(environment: Environment) -> TtyMode:
     """The mode that the variable gives. One that can't be read is warned of with the other settings."""
-    match environ.get(TTY_VARIABLE.encode(), b"").lower():
+    match environment.variables.get(TTY_VARIABLE.encode(), b"").lower():
         case b"always":
             return "always"
         case b"never":

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
 
 from ptyshipper.child import signals
 from ptyshipper.errors import PtyshipperError
+from ptyshipper.light import TYPE_CHECKING
 from ptyshipper.variables import SETTING_PREFIX
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
+    from typing import Any, NoReturn
 
+    from ptyshipper.child.environment import Environment
     from ptyshipper.config import AgentSettings, TtyMode
+    from ptyshipper.launch import Launch
 
 EXIT_CODES: dict[int, str] = {
     0: "it went well; of run and log-shipper: the program's own",
@@ -33,15 +36,36 @@ EXIT_CODES: dict[int, str] = {
 
 def main_log_shipper() -> NoReturn:
     """``log-shipper COMMAND [ARG…]``: no option of ours, settings from the environment only."""
-    pristine = signals.seize()
-    if len(sys.argv) < 2:
-        _fail("log-shipper: no command; use: log-shipper COMMAND [ARG…]", 2)
-    _end(_wrap([os.fsencode(word) for word in sys.argv[1:]], pristine, {}, None))
+    _log_shipper(signals.seize(), None)
 
 
 def main() -> NoReturn:
     """``ptyshipper COMMAND …``."""
+    _ptyshipper(signals.seize(), None)
+
+
+def main_bundled() -> NoReturn:
+    """The bundle's one entry point: which of the two it is, the launcher tells."""
     pristine = signals.seize()
+    from ptyshipper.launch import received
+
+    launch = received()
+    if launch is None:
+        _fail("this is a part of log-shipper; start log-shipper itself", 2)
+    pristine = signals.Pristine(pristine.mask, launch.ignored)
+    if launch.name == "ptyshipper":
+        _ptyshipper(pristine, launch)
+    _log_shipper(pristine, launch)
+
+
+def _log_shipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
+    if len(sys.argv) < 2:
+        _fail("log-shipper: no command; use: log-shipper COMMAND [ARG…]", 2)
+    argv = [os.fsencode(word) for word in sys.argv[1:]]
+    _end(_wrap(argv, pristine, launch, {}))
+
+
+def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
     args, command = _parse(sys.argv[1:])
     try:
         if args.subcommand == "run":
@@ -49,7 +73,7 @@ def main() -> NoReturn:
                 _fail("run: no command; use: ptyshipper run [OPTION…] [--] COMMAND [ARG…]", 2)
             flags = {k: v for k, v in vars(args).items() if k in _flag_names() and v is not None}
             argv = [os.fsencode(word) for word in command]
-            _end(_wrap(argv, pristine, flags, args.data, args.token_file, local=True))
+            _end(_wrap(argv, pristine, launch, flags, args.data, args.token_file, local=True))
         signals.release(pristine)
         _end(_read_or_serve(args))
     except PtyshipperError as error:
@@ -87,15 +111,16 @@ def _flag_names() -> set[str]:
 def _wrap(
     argv: list[bytes],
     pristine: signals.Pristine,
+    launch: Launch | None,
     flags: Mapping[str, str],
-    data: str | None,
+    data: str | None = None,
     token_file: str | None = None,
     *,
     local: bool = False,
 ) -> int:
     """Wrap a program; its exit code. Flags that can't be read end this before the program starts."""
     from ptyshipper import agent
-    from ptyshipper.child.environment import pristine_environ
+    from ptyshipper.child.environment import given_environment
 
     tty: TtyMode | None = None
     if local:
@@ -103,14 +128,15 @@ def _wrap(
 
         checked = settings_from({}, flags, _no_warning)
         tty = checked["tty"] if "tty" in flags else None
-    environ = pristine_environ()
+    environment = launch.environment if launch else given_environment()
 
     def load(warn: Callable[[str], None]) -> AgentSettings:
-        return _load_settings(environ, flags, data, token_file, warn, local=local)
+        return _load_settings(environment, flags, data, token_file, warn, launch, local=local)
 
     is_watched = local and os.isatty(2)
     wait = _say_wait if is_watched else None
-    outcome = agent.Agent(argv, environ, pristine, tty, load, wait).run()
+    helper = launch.helper if launch else None
+    outcome = agent.Agent(argv, environment, pristine, tty, load, wait, helper).run()
     if is_watched and outcome.session_id is not None:
         _say_goodbye(outcome.session_id.hex(), outcome.delivered)
     return outcome.exit_code
@@ -135,11 +161,12 @@ def _say_goodbye(session: str, delivered: bool) -> None:
 
 
 def _load_settings(
-    environ: Mapping[bytes, bytes],
+    environment: Environment,
     flags: Mapping[str, str],
     data: str | None,
     token_file: str | None,
     warn: Callable[[str], None],
+    launch: Launch | None,
     *,
     local: bool,
 ) -> AgentSettings:
@@ -150,18 +177,19 @@ def _load_settings(
 
     text = {
         name.decode("ascii", "replace"): value.decode("utf-8", "surrogateescape")
-        for name, value in environ.items()
+        for name, value in environment.variables.items()
     }
     values = config.settings_from(text, flags, warn)
     endpoint, token = values["endpoint"], values["token"]
     if token_file is not None:
         token = _read_token(Path(token_file), warn)
-    spool_dir = values["spool_dir"]
+    chosen = values["spool_dir"]
+    is_chosen = local or chosen is not None
     if local:
         data_dir = _data_dir(data, text)
         if endpoint is None:
             endpoint, token = _local_backend(data_dir, warn)
-        spool_dir = spool_dir or data_dir / "spool"
+        chosen = chosen or data_dir / "spool"
     missing = "ENDPOINT" if endpoint is None else "TOKEN" if token is None else None
     # What is there but can't be read has had its warning, and one without the other says enough.
     is_told = (local and endpoint is None) or token_file is not None
@@ -170,16 +198,26 @@ def _load_settings(
     uplink = None
     if endpoint is not None and token is not None:
         uplink = config.UplinkSettings(
-            endpoint, token, values["ca_file"], values["flush_timeout_s"]
+            endpoint,
+            token,
+            values["ca_file"],
+            values["flush_timeout_s"],
+            launch.ca_file if launch else None,
         )
-    if spool_dir is None:
-        spool_dir = Path(text.get("TMPDIR") or "/tmp")
+    if chosen:
+        places = [chosen]
+    else:
+        places = [Path(text.get("TMPDIR") or "/tmp")]
+        if launch is not None:
+            places.insert(0, Path(launch.directory))
     return config.AgentSettings(
         tty=values["tty"],
         deployment_id=values["deployment_id"],
         log_type=values["log_type"],
         drain_timeout_s=values["drain_timeout_s"],
-        spool=config.SpoolSettings(spool_dir, values["spool_max_bytes"], values["spool_overflow"]),
+        spool=config.SpoolSettings(
+            tuple(places), values["spool_max_bytes"], values["spool_overflow"], is_chosen
+        ),
         uplink=uplink,
     )
 
@@ -324,6 +362,14 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument(
         "--format", choices=("cast", "text", "jsonl"), default="cast", help="(%(default)s)"
     )
+    install = commands.add_parser(
+        "install",
+        **with_examples(
+            "Put the self-contained log-shipper into a directory.",
+            "ptyshipper install /mnt/log-shipper-volume",
+        ),
+    )
+    install.add_argument("directory", metavar="DIR", help="made if it is missing")
     for command in (logs, watch, export):
         command.add_argument("session", metavar="SESSION", help="an id, its beginning, or latest")
     for command in (run, serve, sessions, logs, watch, export):
@@ -342,6 +388,8 @@ def _port(text: str) -> int:
 
 
 def _read_or_serve(args: argparse.Namespace) -> int:
+    if args.subcommand == "install":
+        return _install(args.directory)
     data_dir = _data_dir(args.data, os.environ)
     match args.subcommand:
         case "serve":
@@ -371,6 +419,20 @@ def _read_or_serve(args: argparse.Namespace) -> int:
 
             return export(data_dir, args.session, format=args.format, out=sys.stdout.buffer)
     raise AssertionError(args.subcommand)
+
+
+def _install(directory: str) -> NoReturn:
+    """Hand over to the bundle, which ``make bundle`` builds beside the sources."""
+    from pathlib import Path
+
+    bundle = Path(__file__).parent.parent / "dist" / "log-shipper"
+    try:
+        os.execv(bundle, ["install-log-shipper", directory])
+    except OSError:
+        raise PtyshipperError(
+            "install: this is not the self-contained log-shipper; build it with 'make bundle', and use"
+            " dist/log-shipper, or use the image"
+        ) from None
 
 
 def _serve(args: argparse.Namespace, data_dir: Path) -> int:

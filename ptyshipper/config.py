@@ -35,20 +35,26 @@ class Setting(NamedTuple):
 
 
 class SpoolSettings(NamedTuple):
-    """Where records wait for their acknowledgement; ``directory`` None: in memory."""
+    """Where records wait for their acknowledgement: in the first of ``directories`` that takes them,
+    else in memory. ``is_chosen``: somebody named the place, and is told where it can't be used."""
 
-    directory: Path | None
+    directories: tuple[Path, ...]
     max_bytes: int
     overflow: Overflow
+    is_chosen: bool = True
 
 
 class UplinkSettings(NamedTuple):
-    """Where to ship, and how long to go on after the program's end."""
+    """Where to ship, and how long to go on after the program's end.
+
+    ``ca_bundle``: the certificates of the bundle, where this is one.
+    """
 
     endpoint: str
     token: str
     ca_file: Path | None
     flush_timeout_s: float
+    ca_bundle: str | None = None
 
 
 class AgentSettings(NamedTuple):
@@ -139,7 +145,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("ca_file", _P + "CA_FILE", "--ca-file", "FILE", None, Path,
             "certificates (PEM) to trust beside the system's"),
     Setting("spool_dir", _P + "SPOOL_DIR", "--spool-dir", "DIR", None, Path,
-            "where records wait; else a temporary directory (run: the data directory), else memory"),
+            "where records wait; else the volume that log-shipper is in (run: the data directory), "
+            "else a temporary directory, else memory"),
     Setting("spool_max_bytes", _P + "SPOOL_MAX_BYTES", "--spool-max", "SIZE", 64 * 2**20, _size,
             "bound of the spool, with K, M or G"),
     Setting("spool_overflow", _P + "SPOOL_OVERFLOW", "--spool-overflow", "WHAT", "drop",

@@ -15,7 +15,7 @@ from ptyshipper.config import AgentSettings, SpoolSettings
 from ptyshipper.wire import messages
 from tests.support.wrapping import BARE_ENVIRON
 
-SETTINGS = AgentSettings("auto", 7, "runtime", 2.0, SpoolSettings(None, 2**20, "drop"), None)
+SETTINGS = AgentSettings("auto", 7, "runtime", 2.0, SpoolSettings((), 2**20, "drop"), None)
 
 
 @given(st.lists(st.binary(max_size=12_000), min_size=1, max_size=40))

@@ -4,26 +4,60 @@ from __future__ import annotations
 
 import os
 
+from ptyshipper.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _ENV_START, _ENV_END = 49, 50
 """Fields env_start and env_end of /proc/self/stat, counted from 0 (proc(5))."""
 
 
-def pristine_environ() -> dict[bytes, bytes]:
+class Environment:
+    """An environment as the kernel has it: a list of entries, which need not be ``name=value``.
+
+    ``variables`` is what a program finds in it (getenv(3): of two of a name the first), and what
+    ``os.execve`` can hand on; ``is_plain`` says that this is all there is, in the same order.
+    """
+
+    def __init__(self, entries: Iterable[bytes]) -> None:
+        self.entries = list(entries)
+        self.variables: dict[bytes, bytes] = {}
+        for entry in self.entries:
+            name, equals, value = entry.partition(b"=")
+            if name and equals:
+                self.variables.setdefault(name, value)
+
+    @property
+    def is_plain(self) -> bool:
+        return len(self.entries) == len(self.variables)
+
+    @property
+    def block(self) -> bytes:
+        """Every entry, ended by a NUL, as /proc/<pid>/environ shows them."""
+        return b"".join(entry + b"\0" for entry in self.entries)
+
+    @classmethod
+    def from_block(cls, block: bytes) -> Environment:
+        """The reverse of ``block``."""
+        return cls(block.split(b"\0")[:-1])
+
+    def without(self, prefix: bytes) -> Environment:
+        """The same without the entries that begin with ``prefix``."""
+        return Environment(entry for entry in self.entries if not entry.startswith(prefix))
+
+
+def given_environment() -> Environment:
     """The environment that this process was given.
 
     Not ``os.environ``: in the C locale CPython adds LC_CTYPE to it before its first line runs
     (PEP 538), and the program must not see that.
     """
     try:
-        with open("/proc/self/environ", "rb") as file:
-            entries = file.read().split(b"\0")
+        with open("/proc/self/environ", "rb", buffering=0) as file:
+            return Environment.from_block(file.readall())
     except OSError:
-        return dict(os.environb)
-    environ: dict[bytes, bytes] = {}
-    for name, equals, value in (entry.partition(b"=") for entry in entries):
-        if name and equals:  # os.execve takes no other
-            environ.setdefault(name, value)  # getenv(3) finds the first of two
-    return environ
+        return Environment(name + b"=" + value for name, value in os.environb.items())
 
 
 def conceal(prefix: bytes) -> bool:

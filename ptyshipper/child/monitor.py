@@ -16,9 +16,6 @@ and tells by reports through a pipe. It loads nothing, holds nothing but its ter
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable
-from typing import NoReturn
 
 from ptyshipper.child.program import (
     CONTINUE_BACKGROUND,
@@ -30,6 +27,11 @@ from ptyshipper.child.program import (
     REPORT_PID,
     REPORT_STOPPED,
 )
+from ptyshipper.light import TYPE_CHECKING, signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
 
 _TERMINAL_FD = 0
 _FOREVER_S = 86_400.0

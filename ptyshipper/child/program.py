@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import fcntl
 import os
-import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator
 from struct import Struct
-from typing import NamedTuple
 
 from ptyshipper.child.terminal import NO_SIZE, read_winsize, write_winsize
+from ptyshipper.light import TYPE_CHECKING, Fields, signal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 REPORT = Struct("=ci")
 """A monitor's report: what happened, and the pid, the signal or the waitid(2) status."""
@@ -28,12 +29,15 @@ REPORT_KILLED = b"k"
 REPORT_DUMPED = b"d"
 
 
-class ExitStatus(NamedTuple):
+class ExitStatus(Fields):
     """How the program ended: by ``code``, or by ``signal`` where that is not 0."""
 
-    code: int
-    signal: int = 0
-    core_dumped: bool = False
+    __slots__ = ("code", "core_dumped", "signal")
+
+    def __init__(self, code: int, signal: int = 0, core_dumped: bool = False) -> None:
+        self.code = code
+        self.signal = signal
+        self.core_dumped = core_dumped
 
     @property
     def shell_status(self) -> int:
@@ -41,25 +45,31 @@ class ExitStatus(NamedTuple):
         return 128 + self.signal if self.signal else self.code
 
 
-class Stopped(NamedTuple):
+class Stopped(Fields):
     """The program was stopped by this signal."""
 
-    signo: int
+    __slots__ = ("signo",)
+
+    def __init__(self, signo: int) -> None:
+        self.signo = signo
 
 
 Change = ExitStatus | Stopped
 
 
-class Conduit(NamedTuple):
+class Conduit(Fields):
     """Where the program's stdout or stderr is read from.
 
     ``slave_fd`` is -1 for a pipe; for a pty it is ours to hold until the program has ended, because
     EIO on a master is a state that comes and goes with its slaves (tty_ioctl(4); peers' finding).
     """
 
-    fd: int
-    read_fd: int
-    slave_fd: int
+    __slots__ = ("fd", "read_fd", "slave_fd")
+
+    def __init__(self, fd: int, read_fd: int, slave_fd: int) -> None:
+        self.fd = fd
+        self.read_fd = read_fd
+        self.slave_fd = slave_fd
 
 
 class Program:
@@ -165,10 +175,10 @@ class Program:
         if self.slave_fd >= 0:
             os.close(self.slave_fd)
             self.slave_fd = -1
-        held = [conduit.slave_fd for conduit in self.conduits if conduit.slave_fd >= 0]
-        self.conduits = tuple(conduit._replace(slave_fd=-1) for conduit in self.conduits)
-        for fd in held:
-            os.close(fd)
+        for conduit in self.conduits:
+            fd, conduit.slave_fd = conduit.slave_fd, -1
+            if fd >= 0:
+                os.close(fd)
 
     def read_reports(self) -> Iterator[Change]:
         """What the monitor has to say now. One that was killed can't tell how the program ends; its

@@ -7,9 +7,12 @@ nobody waits for it. So it is always everyone who is waited for.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
 from ptyshipper.child.program import Change, ExitStatus, Program, Stopped
+from ptyshipper.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def reap(program: Program) -> Iterator[Change]:

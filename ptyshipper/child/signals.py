@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import _thread
 import os
-import signal
-from collections import deque
-from collections.abc import Iterator
-from enum import Enum
-from typing import NamedTuple
+
+from ptyshipper.light import TYPE_CHECKING, Fields, signal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SI_USER_LIMIT = 0
 """si_code is at most 0 where a process sent the signal, above where the kernel did (sigaction(2))."""
@@ -28,7 +28,7 @@ _POLL_MS = 50
 ALL = frozenset(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}
 
 
-class Policy(Enum):
+class Policy:
     """What is done when a signal arrives."""
 
     FORWARD = "sent on to the program, whoever sent it"
@@ -40,7 +40,7 @@ class Policy(Enum):
     CHILD = "never sent on: it means ours"
 
 
-POLICIES: dict[int, Policy] = {
+POLICIES: dict[int, str] = {
     signal.SIGINT: Policy.TYPED,
     signal.SIGQUIT: Policy.TYPED,
     signal.SIGHUP: Policy.HANGUP,
@@ -54,22 +54,28 @@ POLICIES: dict[int, Policy] = {
 """Signals that are not simply forwarded; ``policy`` answers for all."""
 
 
-def policy(signo: int) -> Policy:
+def policy(signo: int) -> str:
     return POLICIES.get(signo, Policy.FORWARD)
 
 
-class Arrived(NamedTuple):
+class Arrived(Fields):
     """A signal that was taken: its number, and whether the kernel itself sent it."""
 
-    signo: int
-    by_kernel: bool
+    __slots__ = ("by_kernel", "signo")
+
+    def __init__(self, signo: int, by_kernel: bool) -> None:
+        self.signo = signo
+        self.by_kernel = by_kernel
 
 
-class Pristine(NamedTuple):
+class Pristine(Fields):
     """What the program must find: the mask, and the signals that are ignored, as they were."""
 
-    mask: frozenset[int]
-    ignored: frozenset[int]
+    __slots__ = ("ignored", "mask")
+
+    def __init__(self, mask: frozenset[int], ignored: frozenset[int]) -> None:
+        self.mask = mask
+        self.ignored = ignored
 
     def restore(self) -> None:
         """Put everything back, in the child before its exec.
@@ -111,6 +117,8 @@ class SignalQueue:
     """
 
     def __init__(self) -> None:
+        from collections import deque  # 2 ms; made when the program runs already
+
         self._arrived: deque[Arrived] = deque()
         self._own_pid = 0
         self.poll_ms: int | None = None

@@ -14,9 +14,7 @@ import errno
 import os
 import sys
 import termios
-from collections.abc import Callable, Mapping
 from struct import Struct
-from typing import NamedTuple, NoReturn
 
 from ptyshipper.child import monitor
 from ptyshipper.child.program import REPORT, Conduit, Program
@@ -24,17 +22,32 @@ from ptyshipper.child.signals import Pristine
 from ptyshipper.child.stdio import Become, StdioPlan, put_null
 from ptyshipper.child.terminal import NO_SIZE, Terminal, write_winsize
 from ptyshipper.errors import SpawnError
+from ptyshipper.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
+
+    from ptyshipper.child.environment import Environment
 
 _FAILURE = Struct("=i")
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _PTY_ROWS, _PTY_COLS = 24, 80
 
 
-class Command(NamedTuple):
-    """What to run: ``argv`` and ``environ`` as the program is to get them."""
+class Command:
+    """What to run: ``argv`` and ``environment`` as the program is to get them.
 
-    argv: list[bytes]
-    environ: Mapping[bytes, bytes]
+    ``helper`` is the bundle's own program that execs with any environment, None where there is none:
+    what ``os.execve`` can't hand on (two of a name, no name, no value) is then left out.
+    """
+
+    def __init__(
+        self, argv: list[bytes], environment: Environment, helper: bytes | None = None
+    ) -> None:
+        self.argv = argv
+        self.environment = environment
+        self.helper = helper
 
 
 def inherited_fds() -> list[int]:
@@ -105,24 +118,24 @@ class _Start:
         self._temporary += [read_end, write_end]
         return read_end, write_end
 
-    def _prepare(self, fd: int, become: Become) -> None:
+    def _prepare(self, fd: int, become: str) -> None:
         """Make what the program gets on ``fd``; kept above 2, since a pty's slave lands on 0 to 2."""
-        if become is Become.INHERITED:
+        if become == Become.INHERITED:
             self._targets[fd] = os.dup(fd)
             self._temporary.append(self._targets[fd])
-        elif become is Become.PIPE:
+        elif become == Become.PIPE:
             read_end, write_end = self._pipe()
             self._temporary.remove(read_end)
             os.set_blocking(read_end, False)
             self._targets[fd] = write_end
             self._conduits.append(Conduit(fd, read_end, -1))
-        elif become is Become.PTY:
+        elif become == Become.PTY:
             master, slave = os.openpty()
             _make_plain(slave, self._winsize)
             os.set_blocking(master, False)
             self._targets[fd] = slave
             self._conduits.append(Conduit(fd, master, slave))
-        elif become is Become.SAME_AS_STDOUT:
+        elif become == Become.SAME_AS_STDOUT:
             self._targets[fd] = self._targets[1]
 
     def without_terminal(self) -> Program:
@@ -215,9 +228,11 @@ class _Start:
             for fd, target in self._targets.items():
                 os.dup2(target, fd)
             for fd, become in enumerate(self._stdio.become):
-                if become is Become.CLOSED:
+                if become == Become.CLOSED:
                     os.close(fd)
             self._pristine.restore()
+            if self._command.helper is not None and not self._command.environment.is_plain:
+                execute_by_helper(self._command, self._command.helper, self._failure_write)
             failure = execute(self._command)
             os.write(self._failure_write, _FAILURE.pack(failure))
         except BaseException:  # whatever it was, a second wrapper must not run on in the child
@@ -267,16 +282,11 @@ def execute(command: Command) -> int:
     argv[0] stays as it was given. No shell is tried for a text without ``#!``: container runtimes
     try none either. A name that is found but may not be executed is remembered over one not found.
     """
-    name = command.argv[0]
-    if b"/" in name:
-        candidates = [name]
-    else:
-        path = command.environ.get(b"PATH", os.fsencode(os.defpath))
-        candidates = [os.path.join(folder or b".", name) for folder in path.split(b":")]
+    variables = command.environment.variables
     failure = errno.ENOENT
-    for candidate in candidates if name else []:
+    for candidate in _candidates(command):
         try:
-            os.execve(candidate, command.argv, command.environ)
+            os.execve(candidate, command.argv, variables)
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 failure = error.errno or errno.EIO
@@ -285,6 +295,37 @@ def execute(command: Command) -> int:
         except ValueError:
             failure = errno.EINVAL
     return failure
+
+
+def execute_by_helper(command: Command, helper: bytes, failure_fd: int) -> None:
+    """Exec the command with an environment that ``os.execve`` can't express, by way of ``helper``.
+
+    That one reads the environment from a file in memory, and tells a failure through ``failure_fd``.
+    Returns where there is nothing to run, or no helper: ``execute`` then says what is wrong.
+    """
+    for candidate in _candidates(command):
+        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+            break
+    else:
+        return
+    try:
+        environment_fd = os.memfd_create("environment")
+        os.write(environment_fd, command.environment.block)
+        for fd in (environment_fd, failure_fd):
+            os.set_inheritable(fd, True)
+        numbers = (b"%d" % environment_fd, b"%d" % failure_fd)
+        os.execve(helper, [b"exec-program", *numbers, candidate, *command.argv], {})
+    except (OSError, ValueError):
+        os.set_inheritable(failure_fd, False)
+
+
+def _candidates(command: Command) -> list[bytes]:
+    """The paths at which the command may be found, as execvp(3) has it."""
+    name = command.argv[0]
+    if not name or b"/" in name:
+        return [name] if name else []
+    path = command.environment.variables.get(b"PATH", os.fsencode(os.defpath))
+    return [os.path.join(folder or b".", name) for folder in path.split(b":")]
 
 
 def failure_to_start(name: bytes, error_number: int) -> SpawnError:
@@ -309,6 +350,6 @@ def let_go(stdio: StdioPlan, terminal: Terminal | None) -> None:
     """
     for fd in inherited_fds():
         os.close(fd)
-    if stdio.become[0] is Become.INHERITED and not (terminal and terminal.fd == 0):
+    if stdio.become[0] == Become.INHERITED and not (terminal and terminal.fd == 0):
         put_null(0)
     sys.stdin = None

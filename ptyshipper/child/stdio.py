@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import os
 import stat
-from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+
+from ptyshipper.light import TYPE_CHECKING, Fields
 
 if TYPE_CHECKING:  # config brings pathlib and urllib along, which the program need not wait for
     from ptyshipper.config import TtyMode
 
 
-class Become(Enum):
+class Become:
     """What a descriptor is in the program."""
 
     TERMINAL = "the program's controlling terminal"
@@ -29,14 +29,24 @@ class Become(Enum):
     CLOSED = "closed, as it was found"
 
 
-class StdioPlan(NamedTuple):
-    """What 0, 1 and 2 become, and what they are outside."""
+class StdioPlan(Fields):
+    """What 0, 1 and 2 become, and what they are outside.
 
-    become: tuple[Become, Become, Become]
-    tty_outside: tuple[bool, bool, bool]
-    shares_job: bool
-    """A pipe on 0 or 1 while another is a terminal: most likely a pipeline, whose other members
-    use the same terminal. The program then begins in the background of its own (sudo does so)."""
+    ``shares_job``: a pipe on 0 or 1 while another is a terminal: most likely a pipeline, whose other
+    members use the same terminal. The program then begins in the background of its own (sudo does so).
+    """
+
+    __slots__ = ("become", "shares_job", "tty_outside")
+
+    def __init__(
+        self,
+        become: tuple[str, str, str],
+        tty_outside: tuple[bool, bool, bool],
+        shares_job: bool,
+    ) -> None:
+        self.become = become
+        self.tty_outside = tty_outside
+        self.shares_job = shares_job
 
     @property
     def has_terminal(self) -> bool:
@@ -47,10 +57,10 @@ class StdioPlan(NamedTuple):
         """Bit n: the program's descriptor n is a terminal."""
         mask = 0
         for fd, become in enumerate(self.become):
-            if become is Become.SAME_AS_STDOUT:
+            if become == Become.SAME_AS_STDOUT:
                 become = self.become[1]
             terminal = become in (Become.TERMINAL, Become.PTY)
-            inherited = become is Become.INHERITED and self.tty_outside[fd]
+            inherited = become == Become.INHERITED and self.tty_outside[fd]
             mask |= (terminal or inherited) << fd
         return mask
 

@@ -11,15 +11,20 @@ import errno
 import fcntl
 import os
 import termios
-from typing import Any
 
-from ptyshipper.child.stdio import StdioPlan
+from ptyshipper.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ptyshipper.child.stdio import StdioPlan
 
 WINSIZE_BYTES = 8
 NO_SIZE = bytes(WINSIZE_BYTES)
 """rows, cols, xpixel, ypixel, each a native u16 (ioctl_tty(2))."""
 
-Attributes = list[Any]
+if TYPE_CHECKING:
+    Attributes = list[Any]
 
 _TYPED_LINES = 256
 """More are not read ahead: on a terminal that hung up every read gives an empty line."""

@@ -133,8 +133,8 @@ class Pump:
             self._leave_nothing_unrecorded()
         self._program.dismiss_monitor()
         status = self._status
-        code, signo, dumped = status
-        self._sink.append(Kind.EXITED, self.now_us(), records.exited(code, signo, dumped))
+        exited = records.exited(status.code, status.signal, status.core_dumped)
+        self._sink.append(Kind.EXITED, self.now_us(), exited)
         self._sink.flush()
         return status
 
@@ -313,7 +313,7 @@ class Pump:
     def _handle(self, arrived: Arrived) -> None:
         """Do what the signal's row says (``child.signals.POLICIES``)."""
         kind = policy(arrived.signo)
-        if kind is Policy.CHILD:
+        if kind == Policy.CHILD:
             for change in reap(self._program):
                 self._changed(change)
         elif self._status is not None:
@@ -371,7 +371,7 @@ class Pump:
             else:
                 self._program.send(arrived.signo)
 
-    _actions: dict[Policy, Callable[[Pump, Arrived], None]]
+    _actions: dict[str, Callable[[Pump, Arrived], None]]
 
 
 Pump._actions = {

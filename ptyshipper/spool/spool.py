@@ -53,7 +53,7 @@ class Spool:
         self._cause = GapCause.OVERFLOW
         self._warn = warn
         self._max_bytes = max(settings.max_bytes, MIN_BYTES)
-        if folder is None and settings.directory is not None:
+        if folder is None and settings.directories:
             self._max_bytes = min(self._max_bytes, MAX_SUBSTITUTE_BYTES)
         self.dead_bytes = 0
         self._abandoned = False  # set by any thread, once
@@ -72,16 +72,19 @@ class Spool:
         description: dict[str, Any],
         warn: Callable[[str], None],
     ) -> Spool:
-        """The spool of a new session; in memory, with a warning, where the disk can't be used."""
+        """The spool of a new session; in memory where no disk can be used, with a warning if one was
+        chosen."""
         folder = None
-        if settings.directory is not None:
+        for directory in settings.directories:
             try:
-                folder = SessionFolder.create(str(settings.directory), session_id, description)
+                folder = SessionFolder.create(str(directory), session_id, description)
+                break
             except OSError as error:
-                warn(
-                    f"can't spool in {settings.directory}: {error.strerror}; "
-                    "what is not shipped yet is kept in memory"
-                )
+                if settings.is_chosen:
+                    warn(
+                        f"can't spool in {directory}: {error.strerror}; "
+                        "what is not shipped yet is kept in memory"
+                    )
         return cls(session_id, description, folder, settings, warn)
 
     def address(self, endpoint: str) -> None:

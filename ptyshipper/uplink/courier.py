@@ -279,7 +279,7 @@ class Courier:
         from ptyshipper.uplink.tls import make_context
 
         try:
-            return make_context(self._settings.ca_file)
+            return make_context(self._settings.ca_file, self._settings.ca_bundle)
         except OSError as error:
             detail = f"{self._settings.ca_file}: {error.strerror or 'no certificate in it'}"
             raise ConnectionFailed(of_trouble(Trouble.CA_FILE, detail)) from None

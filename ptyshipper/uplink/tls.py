@@ -5,25 +5,57 @@ Imported only where the endpoint asks for it: ``ssl`` takes 6 MB.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_trouble
 
 
-def make_context(ca_file: Path | None) -> ssl.SSLContext:
+IMAGE_STORES = (
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, distroless
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # BSD, and Alpine without its package
+)
+"""Where an image keeps the certificates it trusts; the first that is there counts. The OpenSSL of the
+bundle knows only the place of the system that it was built on."""
+
+_MAX_STORE_BYTES = 4 * 2**20
+
+
+def make_context(ca_file: Path | None, ca_bundle: str | None = None) -> ssl.SSLContext:
     """Verifies against the system's certificates, and those of ``ca_file`` beside them.
+
+    In a bundle the system's are ``ca_bundle`` and what the image trusts.
 
     Raises:
         OSError: ``ca_file`` can't be read, or holds no certificate (``ssl.SSLError``).
     """
-    context = ssl.create_default_context()
+    if ca_bundle is None:
+        context = ssl.create_default_context()
+    else:
+        context = ssl.create_default_context(cafile=ca_bundle)
+        _trust_image(context)
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
         context.load_verify_locations(cafile=ca_file)
     return context
+
+
+def _trust_image(context: ssl.SSLContext) -> None:
+    """Trust what the image trusts. It may hold anything, or nothing, at these places."""
+    for path in IMAGE_STORES:
+        try:
+            found = os.stat(path)
+            if stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_STORE_BYTES:
+                context.load_verify_locations(cafile=path)
+                return
+        except OSError:  # ssl.SSLError is one
+            pass
 
 
 def outcome_of(error: OSError) -> Outcome | None:

@@ -124,11 +124,10 @@ class Uplink:
         endpoint = self._endpoint
         if endpoint is None:
             return
-        directory = self._spool_settings.directory
         spool = self._spool
-        if directory is not None:
-            max_bytes = self._spool_settings.max_bytes
-            spool.dead_bytes = leftovers.prune(directory, max_bytes, time.time())
+        for directory in self._spool_settings.directories:
+            left_bytes = self._spool_settings.max_bytes - spool.dead_bytes
+            spool.dead_bytes += leftovers.prune(directory, left_bytes, time.time())
         limit = AttemptLimit()
         plan = Plan(
             True, ByeReason.ENDED, spool.window_bytes, spool.spare_bytes, None, endpoint.name
@@ -145,7 +144,7 @@ class Uplink:
 
     def _start_leftovers(self, endpoint: Endpoint, limit: AttemptLimit) -> None:
         """The backend takes what we send: now the sessions before this one."""
-        if self._spool_settings.directory is None:
+        if not self._spool_settings.directories:
             return
         with self._lock:
             self._open_jobs += 1
@@ -155,14 +154,18 @@ class Uplink:
             self._end_job()  # they wait for the next start
 
     def _ship_leftovers(self, endpoint: Endpoint, limit: AttemptLimit) -> None:
+        from itertools import chain
+
         from ptyshipper.spool.leftovers import claim_all
         from ptyshipper.spool.spool import MAX_SUBSTITUTE_BYTES
         from ptyshipper.uplink.core import Plan
         from ptyshipper.uplink.courier import Consignment, Courier
         from ptyshipper.wire.messages import ByeReason
 
-        assert self._spool_settings.directory is not None
-        for leftover in claim_all(self._spool_settings.directory, endpoint.identity):
+        for leftover in chain.from_iterable(
+            claim_all(directory, endpoint.identity)
+            for directory in self._spool_settings.directories
+        ):
             bye = ByeReason.ENDED if leftover.has_exited else ByeReason.CUT
             plan = Plan(False, bye, MAX_SUBSTITUTE_BYTES // 4, 0, _MAX_LEFTOVER_FAILURES, None)
             consignment = Consignment(

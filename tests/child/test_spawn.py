@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ptyshipper.child.environment import Environment
 from ptyshipper.child.spawn import Command, execute, failure_to_start, inherited_fds
 
 
@@ -33,15 +34,17 @@ def test_a_name_that_is_no_text_is_shown_escaped() -> None:
 def test_a_forbidden_one_is_remembered_over_one_not_found(tmp_path: Path) -> None:
     """As execvp(3): EACCES on the way is reported if nothing better comes."""
     (tmp_path / "tool").write_text("no program")
-    path = os.fsencode(f"{tmp_path}:/nonexistent")
-    assert execute(Command([b"tool"], {b"PATH": path})) == errno.EACCES
-    assert execute(Command([b"other"], {b"PATH": path})) == errno.ENOENT
-    assert execute(Command([b"tool/below"], {})) == errno.ENOENT
-    assert execute(Command([b""], {b"PATH": path})) == errno.ENOENT
+    environment = Environment([os.fsencode(f"PATH={tmp_path}:/nonexistent")])
+    assert execute(Command([b"tool"], environment)) == errno.EACCES
+    assert execute(Command([b"other"], environment)) == errno.ENOENT
+    assert execute(Command([b"tool/below"], Environment([]))) == errno.ENOENT
+    assert execute(Command([b""], environment)) == errno.ENOENT
 
 
 def test_a_nul_in_an_argument_is_an_error_and_no_traceback() -> None:
-    assert execute(Command([b"true", b"a\0b"], {b"PATH": b"/bin:/usr/bin"})) == errno.EINVAL
+    assert (
+        execute(Command([b"true", b"a\0b"], Environment([b"PATH=/bin:/usr/bin"]))) == errno.EINVAL
+    )
 
 
 def test_only_what_survives_an_exec_is_inherited() -> None:

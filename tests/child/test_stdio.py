@@ -62,9 +62,9 @@ def stdio() -> Iterator[dict[str, int]]:
 def test_each_descriptor_by_itself(
     stdio: dict[str, int],
     outside: tuple[str, ...],
-    auto: tuple[Become, ...],
-    always: tuple[Become, ...],
-    never: tuple[Become, ...],
+    auto: tuple[str, ...],
+    always: tuple[str, ...],
+    never: tuple[str, ...],
     shares_job: bool,
 ) -> None:
     for fd, name in enumerate(outside):
@@ -98,7 +98,7 @@ def test_what_was_closed_is_closed_and_its_number_taken(stdio: dict[str, int]) -
     ],
 )
 def test_the_mask_says_which_are_terminals_for_the_program(
-    become: tuple[Become, Become, Become], tty: tuple[bool, bool, bool], mask: int
+    become: tuple[str, str, str], tty: tuple[bool, bool, bool], mask: int
 ) -> None:
     assert StdioPlan(become, tty, shares_job=False).tty_mask == mask
 

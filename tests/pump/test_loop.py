@@ -12,6 +12,7 @@ from tests.support.wrapping import BARE_ENVIRON
 PREAMBLE = """
 import os, sys, time
 from ptyshipper.child import signals
+from ptyshipper.child.environment import given_environment
 from ptyshipper.child.spawn import Command, let_go, spawn
 from ptyshipper.child.stdio import plan
 from ptyshipper.pump.loop import Pump
@@ -22,7 +23,7 @@ queue = signals.SignalQueue()
 sink = RecordingSink()
 stdio = plan("auto")
 def run(*argv, on_append=None):
-    program = spawn(Command([a.encode() for a in argv], os.environb), stdio, None, pristine)
+    program = spawn(Command([a.encode() for a in argv], given_environment()), stdio, None, pristine)
     let_go(stdio, None)
     queue.start()
     pump = Pump(program, None, sink, queue, drain_timeout_s=1.0, leads_session=False,

@@ -38,7 +38,7 @@ def open_spool(
     session_id: bytes = SESSION_ID,
 ) -> Spool:
     """A spool with the smallest bound there is, unless the test says otherwise."""
-    settings = SpoolSettings(directory, max_bytes, overflow)  # type: ignore[arg-type]
+    settings = SpoolSettings((directory,) if directory else (), max_bytes, overflow)  # type: ignore[arg-type]
     spool = Spool.open(settings, session_id, DESCRIPTION, warnings)
     spool.address(ENDPOINT)
     return spool

@@ -59,7 +59,7 @@ class Wrapper:
     ) -> None:
         self.session_id = os.urandom(16)
         self.warnings = Warnings()
-        settings = SpoolSettings(directory, 64 * 2**20, "drop")
+        settings = SpoolSettings((directory,) if directory else (), 64 * 2**20, "drop")
         self.spool = Spool.open(settings, self.session_id, DESCRIPTION, self.warnings)
         uplink_settings = UplinkSettings(url, TOKEN, ca_file, timeout_s)
         self.uplink = Uplink(uplink_settings, self.spool, settings, self.warnings)

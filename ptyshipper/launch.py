@@ -1,0 +1,67 @@
+"""What the bundle's launcher hands over (``bundle/launcher.c``).
+
+The launcher starts this process with an environment of its own, in which nothing of the image's can
+harm it and nothing private can be read by others. What it was given itself comes beside it:
+
+- the program's environment, byte for byte, in a file in memory;
+- the signals that were ignored: CPython ignores two of them itself before its first line runs;
+- a descriptor of the directory that this runs from, locked so that an installer leaves it alone;
+- the name it was called by, and the directory it is installed in.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ptyshipper.child.environment import Environment
+
+VARIABLE = "PTYSHIPPER_LAUNCH"
+"""``<environment fd> <tree fd> <mask of ignored signals, hex> <name> <directory>``"""
+
+_FIELDS = 5
+_HELPER = "launch"
+_CA_FILE = "cacert.pem"
+_READ_BYTES = 65_536
+_SIGNALS = 64
+
+
+class Launch:
+    """How the launcher was called.
+
+    ``directory`` is where it is installed, ``helper`` the path of the program that execs with any
+    environment, ``ca_file`` that of the certificates which the bundle brings along, ``ignored`` the
+    signals that were ignored.
+    """
+
+    def __init__(self, text: str, tree: str) -> None:
+        environment_fd, tree_fd, mask, self.name, self.directory = text.split(" ", _FIELDS - 1)
+        self.environment = Environment.from_block(_read_all(int(environment_fd)))
+        self.ignored = frozenset(n for n in range(1, _SIGNALS + 1) if int(mask, 16) >> (n - 1) & 1)
+        self.helper = os.fsencode(f"{tree}/{_HELPER}")
+        self.ca_file = f"{tree}/{_CA_FILE}"
+        os.set_inheritable(int(tree_fd), False)
+
+
+def received() -> Launch | None:
+    """What was handed over; None where this is no bundle. To be asked once: it is taken out.
+
+    Raises:
+        ValueError, OSError: the bundle was started by something else than its launcher.
+    """
+    if not getattr(sys, "frozen", False):
+        return None
+    return Launch(os.environ.pop(VARIABLE, ""), os.path.dirname(sys.executable))
+
+
+def _read_all(fd: int) -> bytes:
+    """Everything, from the beginning where it is a file in memory; a pipe has no other place."""
+    parts = []
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+    except OSError:
+        pass
+    while part := os.read(fd, _READ_BYTES):
+        parts.append(part)
+    os.close(fd)
+    return b"".join(parts)
