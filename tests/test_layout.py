@@ -8,6 +8,12 @@ from tests.support.server import REPOSITORY
 
 ELSEWHERE = {
     "__main__.py": "integration/test_differential.py",
+    "bundle/entry.py": "integration/test_bundle.py",
+    "bundle/standins/inspect.py": "integration/test_bundle.py",
+    "bundle/standins/logging.py": "integration/test_bundle.py",
+    "bundle/standins/metadata.py": "integration/test_bundle.py",
+    "bundle/standins/signal.py": "integration/test_bundle.py",
+    "bundle/standins/uuid.py": "integration/test_bundle.py",
     "errors.py": "tests/test_cli.py",
     "backend/store/base.py": "tests/backend/store/test_sqlite.py",
     "pump/sink.py": "tests/pump/test_loop.py",

@@ -1,0 +1,207 @@
+"""Builds the bundle: ``python -m ptyshipper.bundle.build --output dist``.
+
+PyInstaller freezes the wrapper; the C library and its loader of the machine that builds are put
+beside it; nothing of it looks for anything in an image's own directories. Then two forms of the same:
+
+    OUTPUT/log-shipper     one static file, which unpacks itself into a volume
+    OUTPUT/image/          the root of a container image: the tree as it is in a volume, and an installer
+
+It builds for the machine it runs on; nothing here names an architecture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from ptyshipper import __version__
+from ptyshipper.bundle import pack
+from ptyshipper.bundle.compile import INSTALLER, LAUNCHER, CompileError, compile_program
+
+HERE = Path(__file__).parent
+LOADER = "ld-bundled.so.2"
+"""PyInstaller's bootloader knows that it was started by a loader from a name like this, and looks at
+argv[0] then (pyi_path.c: ``ld-*.so.N``)."""
+
+TREES = ".log-shipper"
+
+NOWHERE = b"/proc/-"
+"""There is no such file whatever an image holds, since the kernel makes up what is in /proc."""
+
+SEARCHED = {
+    "ld": (b"/etc/ld.so.preload", b"/etc/ld.so.cache", b"/etc/suid-debug"),
+    "libc": (b"/etc/nsswitch.conf", b"/etc/localtime", b"/usr/share/zoneinfo", b"/usr/lib/locale"),
+}
+"""Paths of the image that the C library would read, and that are patched to lead nowhere. What is
+left is meant to be read there: /etc/hosts, /etc/resolv.conf, /etc/host.conf and /etc/gai.conf."""
+
+ENCODINGS = {"__init__", "aliases", "ascii", "latin_1", "utf_8"}
+"""Character sets that are used by name."""
+
+_ID_DIGITS = 12
+_LIBRARY = re.compile(r"=> (/\S+) \(")
+_INTERPRETER = re.compile(r"interpreter: (/[^\]]+)\]")
+
+
+class BuildError(Exception):
+    """A tool is missing or failed; one line for a person."""
+
+
+def main(words: list[str] | None = None) -> int:
+    """Build; 1 where that fails, with one line on stderr."""
+    parser = argparse.ArgumentParser(description="Build the self-contained log-shipper.")
+    parser.add_argument("--output", type=Path, default=Path("dist"), help="(%(default)s)")
+    args = parser.parse_args(words)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ptyshipper-bundle-") as work:
+            build(args.output, Path(work))
+    except (BuildError, CompileError, pack.PackError, OSError) as error:
+        print(f"bundle: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(output: Path, work: Path) -> None:
+    """Make both forms in ``output``, by way of ``work``."""
+    tree = freeze(work)
+    trim_library(tree)
+    add_c_library(tree)
+    add_data(tree)
+    close_to_the_image(tree)
+    for path in _files(tree):
+        path.chmod(0o755 if path.name in ("app", LOADER) else 0o644)
+    tree_id = f"{__version__}-{digest(tree)}"
+    defines = {"TREE_ID": tree_id, "VERSION": __version__}
+    compile_program(LAUNCHER, tree / "launch", defines=defines)
+    compile_program(INSTALLER, work / "installer", defines=defines)
+    (tree / "launch").chmod(0o755)
+    (work / "installer").chmod(0o755)
+
+    image = output / "image"
+    shutil.rmtree(image, ignore_errors=True)
+    image.mkdir(parents=True)
+    (image / TREES).mkdir()
+    shutil.copytree(tree, image / TREES / tree_id)
+    shutil.copy2(tree / "launch", image / "log-shipper")
+    shutil.copy2(work / "installer", image / "install-log-shipper")
+    packed = output / "log-shipper"
+    frame = pack.compress(pack.archive(tree))
+    _replace(packed, pack.append((work / "installer").read_bytes(), frame))
+    size_bytes = sum(path.stat().st_size for path in _files(tree))
+    print(f"{packed}: {packed.stat().st_size / 1e6:.1f} MB; unpacked {size_bytes / 1e6:.1f} MB")
+
+
+def freeze(work: Path) -> Path:
+    """Run PyInstaller on the spec; the tree it made."""
+    environ = {
+        **os.environ,
+        "PTYSHIPPER_SOURCE": str(HERE.parent.parent),
+        "PYTHONHASHSEED": "0",
+        "PYINSTALLER_CONFIG_DIR": str(work / "cache"),
+    }
+    command = [
+        sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "ERROR",
+        "--distpath", str(work / "frozen"), "--workpath", str(work / "build"),
+        str(HERE / "log-shipper.spec"),
+    ]  # fmt: skip
+    _run(command, environ)
+    return work / "frozen" / "tree"
+
+
+def trim_library(tree: Path) -> None:
+    """Leave out of the interpreter's own library the character sets that nothing here uses.
+
+    Its index is read by Python code, entry after entry, before the first line of ours runs.
+    """
+    path = tree / "base_library.zip"
+    kept = BytesIO()
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(kept, "w") as trimmed:
+        for entry in sorted(whole.infolist(), key=lambda entry: entry.filename):
+            folder, _, name = entry.filename.partition("/")
+            if folder != "encodings" or name.removesuffix(".pyc") in ENCODINGS:
+                trimmed.writestr(zipfile.ZipInfo(entry.filename), whole.read(entry))
+    path.write_bytes(kept.getvalue())
+
+
+def add_c_library(tree: Path) -> None:
+    """Put the loader and every library beside the program that it would find on this machine."""
+    app = tree / "app"
+    found = _INTERPRETER.search(_run(["readelf", "--wide", "--program-headers", str(app)]))
+    if not found:
+        raise BuildError(f"{app.name} has no loader: a musl or a static Python can't be bundled")
+    loader = Path(found[1])
+    wanted = [app, *(path for path in _files(tree) if ".so" in path.name)]
+    environ = {**os.environ, "LD_LIBRARY_PATH": str(tree)}
+    for path in wanted:
+        for library in _LIBRARY.findall(_run([str(loader), "--list", str(path)], environ)):
+            target = tree / Path(library).name
+            if not target.exists() and Path(library).resolve() != loader.resolve():
+                shutil.copyfile(library, target)
+    shutil.copyfile(loader, tree / LOADER)
+
+
+def add_data(tree: Path) -> None:
+    """The certificates for TLS, and a configuration of OpenSSL's in which nothing is configured."""
+    try:
+        import certifi
+    except ModuleNotFoundError:
+        raise BuildError("certifi is missing; pip install '.[bundle]'") from None
+    shutil.copyfile(certifi.where(), tree / "cacert.pem")
+    (tree / "openssl.cnf").write_bytes(b"")
+
+
+def close_to_the_image(tree: Path) -> None:
+    """Patch the C library's own paths, each in place (``SEARCHED``)."""
+    for name, paths in SEARCHED.items():
+        file = tree / LOADER if name == "ld" else tree / "libc.so.6"
+        data = file.read_bytes()
+        for path in paths:
+            data = data.replace(path, NOWHERE + path[len(NOWHERE) :])
+        file.write_bytes(data)
+
+
+def digest(tree: Path) -> str:
+    """A name for what is in the tree."""
+    total = hashlib.sha256()
+    for path in _files(tree):
+        total.update(f"{path.relative_to(tree)}\0{path.stat().st_size}\0".encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()[:_ID_DIGITS]
+
+
+def _files(tree: Path) -> Iterator[Path]:
+    return (path for path in sorted(tree.rglob("*")) if path.is_file())
+
+
+def _replace(path: Path, data: bytes) -> None:
+    unfinished = path.with_name(path.name + ".new")
+    unfinished.write_bytes(data)
+    unfinished.chmod(0o755)
+    unfinished.rename(path)
+
+
+def _run(command: list[str], environ: dict[str, str] | None = None) -> str:
+    try:
+        done = subprocess.run(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise BuildError(f"{command[0]} is missing; on Debian: apt-get install binutils") from None
+    if done.returncode:
+        raise BuildError(f"{' '.join(command[:3])} failed:\n{done.stdout.strip()}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
