@@ -122,10 +122,13 @@ char *own_directory(void)
         errno = ENOENT;
         return NULL;
     }
-    const char *base = "";
-    if (name[0] != '/')
-        base = getcwd(path, sizeof path) != NULL ? path : ".";
-    char *whole = JOIN(base, "/", name);
+    char *whole;
+    if (name[0] == '/')
+        whole = JOIN(name);
+    else if (getcwd(path, sizeof path) == NULL)
+        whole = JOIN("./", name);
+    else
+        whole = JOIN(strcmp(path, "/") != 0 ? path : "", "/", name);
     if (whole != NULL)
         cut_to_directory(whole);
     return whole;
@@ -150,15 +153,15 @@ static void remove_private_variables(void)
     *kept = NULL;
 }
 
-/* Execs one candidate. Returns why that failed; a file that is there and yet "not found" lacks its
- * interpreter or its loader. */
+/* Execs one candidate. Returns why that failed: ENOENT where there is none; one that is there and yet
+ * not found lacks its interpreter or its loader. */
 static int execute(const char *path, char *const argv[])
 {
     execve(path, argv, environ);
     int error = errno;
-    if ((error == ENOENT || error == ENOTDIR) && access(path, F_OK) == 0)
-        return ELIBBAD;
-    return error;
+    if (error != ENOENT && error != ENOTDIR)
+        return error;
+    return access(path, F_OK) == 0 ? ELIBBAD : ENOENT;
 }
 
 /* As ptyshipper/child/spawn.py does it: no shell is tried for a text without "#!". */
@@ -182,7 +185,7 @@ static int search_and_execute(char *const argv[])
             stpcpy(stpcpy(end, "/"), name);
             error = execute(path, argv);
         }
-        if (error != ENOENT && error != ENOTDIR)
+        if (error != ENOENT)
             failure = error;
         if (folder[length] == '\0')
             return failure;

@@ -26,6 +26,10 @@ class PackError(Exception):
     """The tree can't be packed; ``str()`` says why."""
 
 
+class MissingError(PackError):
+    """The zstd program is not installed; ``str()`` says which package has it."""
+
+
 def append(installer: bytes, frame: bytes) -> bytes:
     """The installer with what ``compress`` made behind it."""
     return installer + frame + len(frame).to_bytes(LENGTH_BYTES, "little") + TRAILER_NAME
@@ -63,13 +67,14 @@ def compress(data: bytes) -> bytes:
     """One zstd frame with a checksum.
 
     Raises:
-        PackError: the zstd program is missing or fails.
+        MissingError: the zstd program is not installed.
+        PackError: it fails.
     """
     command = ["zstd", "--ultra", "-22", f"--zstd=wlog={MAX_WINDOW_LOG}", "--check", "-q", "-c"]
     try:
         run = subprocess.run(command, input=data, capture_output=True, check=False)
     except FileNotFoundError:
-        raise PackError("zstd is missing; on Debian: apt-get install zstd") from None
+        raise MissingError("zstd is missing; on Debian: apt-get install zstd") from None
     if run.returncode:
         raise PackError(f"zstd: {run.stderr.decode(errors='replace').strip()}")
     return run.stdout
