@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -15,7 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.server import REPOSITORY, Server
+from integration.runtimes.conftest import installed  # noqa: F401  a fixture
+from tests.support.place import EmptyRoot, Place
+from tests.support.server import Server
+from tests.support.static import COMPILER
+from tests.support.stored import fresh_deployment_id, sessions_of
 from tests.support.terminal import Terminal
 from tests.support.wrapping import (
     BARE_ENVIRON,
@@ -27,30 +32,50 @@ from tests.support.wrapping import (
     stored_output,
 )
 
-REPORTER = [sys.executable, "-I", "-S", str(REPOSITORY / "tests/support/reporter.py")]
+
+@pytest.fixture(params=["source", pytest.param("bundle", marks=pytest.mark.runtimes)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """The checkout on this machine, and what it is bundled into in a root where nothing else is."""
+    if COMPILER is None:
+        pytest.skip("needs musl-gcc or cc")
+    if request.param == "source":
+        return Place(tmp_path)
+    return empty_root(request, tmp_path)
+
+
+def empty_root(request: pytest.FixtureRequest, directory: Path, *enter: str) -> EmptyRoot:
+    if os.getuid() != 0:
+        pytest.skip("needs root, to change it")
+    return EmptyRoot(directory, request.getfixturevalue("installed"), enter)
+
+
+def both(
+    place: Place, server: Server, **settings: str
+) -> list[tuple[Callable[..., list[str]], dict[str, str]]]:
+    """Bare and wrapped: what makes the command line, and the environment."""
+    return [(place.bare, BARE_ENVIRON), (place.wrapped, place.environ(server, **settings))]
 
 
 def report_on(
-    tmp_path: Path,
-    name: str,
-    wrapper: list[str],
+    place: Place,
+    argv: list[str],
     environ: dict[str, str],
     ttys: tuple[bool, bool, bool],
     *,
-    shell: bool = False,
+    shell: bool,
 ) -> tuple[dict[str, Any], int, dict[int, bytes], bytes]:
-    """Run the reporter on a terminal or pipe for each of 0, 1, 2: its report, its exit status, what
-    came through the pipes, and what the terminal showed."""
-    path = tmp_path / name
+    """Run it on a terminal or pipe for each of 0, 1, 2: the probe's report, its exit status, what came
+    through the pipes, and what the terminal showed."""
     pipes = {fd: os.pipe() for fd in range(3) if not ttys[fd]}
     inner = {fd: ends[0 if fd == 0 else 1] for fd, ends in pipes.items()}
     with Terminal(
-        [*wrapper, *REPORTER, str(path), "7"],
+        argv,
         environ,
         stdio=(inner.get(0), inner.get(1), inner.get(2)),
         shell=shell,
         rows=33,
         cols=111,
+        cwd=str(place.cwd),
     ) as terminal:
         for fd in inner.values():
             os.close(fd)
@@ -59,7 +84,7 @@ def report_on(
     got = {fd: read_all(ends[0]) for fd, ends in pipes.items() if fd}
     if 0 in pipes:
         os.close(pipes[0][1])
-    return json.loads(path.read_text()), status, got, shown
+    return report_in(place), status, got, shown
 
 
 def read_all(fd: int) -> bytes:
@@ -67,9 +92,13 @@ def read_all(fd: int) -> bytes:
         return file.read()
 
 
-def comparable(report: dict[str, Any]) -> dict[str, Any]:
-    report["argv"] = [word for word in report["argv"] if not word.endswith(("bare", "wrapped"))]
+def report_in(place: Place) -> dict[str, Any]:
+    """What the probe wrote into the file ``report``."""
+    report: dict[str, Any] = json.loads((place.cwd / "report").read_text())
     return report
+
+
+REPORT = ("report", "report", "say", "to stdout", "err", "to stderr")
 
 
 @pytest.mark.parametrize("shell", [False, True], ids=["leads-session", "job-of-a-shell"])
@@ -77,15 +106,15 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     "ttys", list(product([True, False], repeat=3)), ids=lambda t: "".join("tp"[not x] for x in t)
 )
 def test_a_program_finds_the_same_world(
-    tmp_path: Path, server: Server, ttys: tuple[bool, bool, bool], shell: bool
+    place: Place, server: Server, ttys: tuple[bool, bool, bool], shell: bool
 ) -> None:
     if shell and not any(ttys):
         pytest.skip("a shell's job is one by its terminal")
-    environ = shipping_environ(server, tmp_path / "spool")
-    bare = report_on(tmp_path, "bare", [], BARE_ENVIRON, ttys, shell=shell)
-    wrapped = report_on(tmp_path, "wrapped", LOG_SHIPPER, environ, ttys, shell=shell)
-    expected, found = comparable(bare[0]), comparable(wrapped[0])
-    for report in (expected, found):
+    bare, wrapped = (
+        report_on(place, command(place.probe, *REPORT, "exit", "7"), environ, ttys, shell=shell)
+        for command, environ in both(place, server)
+    )
+    for report in (bare[0], wrapped[0]):
         if not any(ttys):
             # Without a terminal it stays in our group and session, so that what is sent to those
             # reaches all that it would (DESIGN.md).
@@ -95,8 +124,7 @@ def test_a_program_finds_the_same_world(
             # in the background of its own and comes to the front when it asks for it (DESIGN.md).
             for facts in report["terminals"].values():
                 del facts["in_foreground"]
-    assert found == expected
-    assert wrapped[1:] == bare[1:]
+    assert wrapped == bare
     session = latest_session(server)
     assert (session["state"], session["exit_code"]) == ("exited", 7)
     assert session["tty"] == ttys[1]
@@ -106,57 +134,79 @@ def test_a_program_finds_the_same_world(
     assert stored["tty"] == bare[3]
 
 
-def test_an_odd_inheritance_arrives(tmp_path: Path, server: Server) -> None:
+def inherit_oddly() -> None:
+    """In a child before its exec: what a careful parent would not leave to it."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGRTMIN + 3})
+    for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR2):
+        signal.signal(signo, signal.SIG_IGN)
+    os.umask(0o137)
+    resource.setrlimit(resource.RLIMIT_CORE, (12_345, 54_321))
+    os.nice(3)
+    os.setgroups([5, 77])
+
+
+def test_an_odd_inheritance_arrives(place: Place, server: Server) -> None:
     """A blocked and an ignored signal, a umask, a limit, a niceness, a group, descriptors above 2."""
     read_end, write_end = os.pipe()
     high = os.dup2(write_end, 40)
-
-    def inherit() -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGRTMIN + 3})
-        for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGCHLD, signal.SIGUSR2):
-            signal.signal(signo, signal.SIG_IGN)
-        os.umask(0o137)
-        resource.setrlimit(resource.RLIMIT_CORE, (12_345, 54_321))
-        os.nice(3)
-        os.setgroups([5, 77])
-
     reports = []
-    for name, wrapper, environ in (
-        ("bare", [], BARE_ENVIRON),
-        ("wrapped", LOG_SHIPPER, shipping_environ(server, tmp_path / "spool")),
-    ):
-        path = tmp_path / name
+    for command, environ in both(place, server):
         done = run(
-            [*wrapper, *REPORTER, str(path)],
+            command(place.probe, *REPORT),
             {**environ, "ODD": "a=b\n", "LC_ALL": "C", "LANG": ""},
-            preexec_fn=inherit,
+            preexec_fn=inherit_oddly,
             pass_fds=[high, read_end],
-            cwd=tmp_path,
+            cwd=place.cwd,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, b"to stdout\n", b"to stderr\n")
-        reports.append(comparable(json.loads(path.read_text())))
-    os.close(read_end), os.close(write_end), os.close(high)
+        reports.append(report_in(place))
+    for fd in (read_end, write_end, high):
+        os.close(fd)
     assert reports[1] == reports[0]
-    assert reports[0]["status"]["Umask"] == ["0137"]
+    assert reports[0]["status"]["Umask"] == "0137"
+    assert {str(fd) for fd in (high, read_end)} <= reports[0]["fds"].keys()
+
+
+def test_the_bundle_passes_on_what_python_can_not(
+    request: pytest.FixtureRequest, tmp_path: Path, server: Server
+) -> None:
+    """An ignored SIGPIPE and SIGXFSZ, and entries of the environment that no mapping can hold: each in
+    its place, as often as it is there."""
+    entries = [b"TWICE=1", b"NOVALUE", b"=nameless", b"", b"BAD=\xff", b"TWICE=2", b"=", b"LAST=x"]
+    file = tmp_path / "environ"
+    ignoring = [
+        option for signo in (signal.SIGPIPE, signal.SIGXFSZ) for option in ("-i", str(signo))
+    ]
+    place = empty_root(request, tmp_path, "-e", str(file), *map(str, ignoring))
+    reports = []
+    for command, environ in both(place, server):
+        private = [f"{k}={v}".encode() for k, v in environ.items() if k.startswith("_PRIVATE")]
+        file.write_bytes(b"".join(e + b"\0" for e in [*entries[:3], *private, *entries[3:]]))
+        done = run(command(place.probe, *REPORT), {})
+        assert (done.returncode, done.stdout, done.stderr) == (0, b"to stdout\n", b"to stderr\n")
+        reports.append(report_in(place))
+    assert reports[1] == reports[0]
+    assert [bytes.fromhex(entry) for entry in reports[0]["environ"]] == entries
+    ignored = int(reports[0]["status"]["SigIgn"], 16)
+    assert ignored == 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
+    assert stored_output(server, latest_session(server))["stdout"] == b"to stdout\n"
 
 
 @pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
 def test_closed_descriptors_stay_closed(
-    tmp_path: Path, server: Server, closed: tuple[int, ...]
+    place: Place, server: Server, closed: tuple[int, ...]
 ) -> None:
     def close() -> None:
         for fd in closed:
             os.close(fd)
 
     reports = []
-    for name, wrapper, environ in (
-        ("bare", [], BARE_ENVIRON),
-        ("wrapped", LOG_SHIPPER, shipping_environ(server, tmp_path / "spool")),
-    ):
-        path = tmp_path / name
-        done = run([*wrapper, *REPORTER, str(path)], environ, preexec_fn=close)
-        reports.append((comparable(json.loads(path.read_text())), done.stdout, done.stderr))
+    for command, environ in both(place, server):
+        done = run(command(place.probe, *REPORT), environ, preexec_fn=close, cwd=place.cwd)
+        reports.append((report_in(place), done.returncode, done.stdout, done.stderr))
     assert reports[1] == reports[0]
+    assert reports[0][1] == 0
+    assert not reports[0][0]["fds"].keys() & set(map(str, closed))
 
 
 def ends_with(argv: list[str], environ: dict[str, str], *, tty: bool) -> int:
@@ -167,23 +217,20 @@ def ends_with(argv: list[str], environ: dict[str, str], *, tty: bool) -> int:
 
 
 @pytest.mark.parametrize("tty", [False, True], ids=["pipes", "terminal"])
-def test_every_exit_code_comes_back(tmp_path: Path, server: Server, tty: bool) -> None:
-    environ = shipping_environ(server, tmp_path / "spool", deployment_id=str(900 + tty))
+def test_every_exit_code_comes_back(place: Place, server: Server, tty: bool) -> None:
+    deployment_id = fresh_deployment_id()
+    environ = place.environ(server, deployment_id=str(deployment_id))
     codes = [0, 1, 2, 7, 126, 127, 128, 129, 137, 143, 255] if tty else list(range(256))
 
     def end_with(code: int) -> int:
-        return ends_with([*LOG_SHIPPER, "sh", "-c", f"exit {code}"], environ, tty=tty)
+        return ends_with(place.wrapped(place.probe, "exit", str(code)), environ, tty=tty)
 
     if tty:  # a pty is forked by this process, which then has no threads
         assert [end_with(code) for code in codes] == codes
     else:
         with ThreadPoolExecutor(4) as several:
             assert list(several.map(end_with, codes)) == codes
-    stored = [
-        s
-        for s in server.get("/api/sessions?limit=1000")[1]["sessions"]
-        if s["deployment_id"] == 900 + tty
-    ]
+    stored = sessions_of(server, deployment_id)
     assert sorted(session["exit_code"] for session in stored) == codes
 
 
@@ -196,18 +243,11 @@ FATAL = [
 
 @pytest.mark.parametrize("tty", [False, True], ids=["pipes", "terminal"])
 def test_every_fatal_signal_comes_back_as_a_shell_says_it(
-    tmp_path: Path, server: Server, tty: bool
+    place: Place, server: Server, tty: bool
 ) -> None:
-    environ = shipping_environ(server, tmp_path / "spool")
+    environ = place.environ(server)
     for signo in FATAL if not tty else FATAL[::7]:
-        argv = [
-            *LOG_SHIPPER,
-            sys.executable,
-            "-c",
-            f"import os; os.kill(os.getpid(), {int(signo)})",
-        ]
-        if signo in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
-            argv = [*LOG_SHIPPER, "sh", "-c", f"kill -{int(signo)} $$"]
+        argv = place.wrapped(place.probe, "die", str(int(signo)))
         assert ends_with(argv, environ, tty=tty) == 128 + signo
         session = latest_session(server)
         assert (session["exit_code"], session["exit_signal"]) == (None, signo)
@@ -218,8 +258,8 @@ def test_every_fatal_signal_comes_back_as_a_shell_says_it(
     [
         ("no-such-program", 127, "ptyshipper: no-such-program: command not found\n"),
         ("./nothing/here", 127, "ptyshipper: ./nothing/here: no such file\n"),
-        ("/etc/passwd", 126, "ptyshipper: /etc/passwd: can't be executed: Permission denied\n"),
-        ("/etc", 126, "ptyshipper: /etc: can't be executed: Permission denied\n"),
+        ("./plain", 126, "ptyshipper: ./plain: can't be executed: Permission denied\n"),
+        ("./folder", 126, "ptyshipper: ./folder: can't be executed: Permission denied\n"),
         ("./text", 126, "ptyshipper: ./text: can't be executed: Exec format error\n"),
         (
             "./lost",
@@ -231,34 +271,32 @@ def test_every_fatal_signal_comes_back_as_a_shell_says_it(
 )
 @pytest.mark.parametrize("tty", [False, True], ids=["pipes", "terminal"])
 def test_what_cannot_be_executed_says_so_once_and_is_recorded(
-    tmp_path: Path, server: Server, name: str, code: int, says: str, tty: bool
+    place: Place, server: Server, name: str, code: int, says: str, tty: bool
 ) -> None:
-    (tmp_path / "text").write_text("echo never\n")
-    (tmp_path / "lost").write_text("#!/no/such/interpreter\n")
+    (place.cwd / "folder").mkdir()
+    (place.cwd / "plain").write_text("no program\n")
+    (place.cwd / "text").write_text("echo never\n")
+    (place.cwd / "lost").write_text("#!/no/such/interpreter\n")
     for path in ("text", "lost"):
-        (tmp_path / path).chmod(0o755)
-    environ = shipping_environ(server, tmp_path / "spool")
+        (place.cwd / path).chmod(0o755)
+    argv, environ = place.wrapped(name), place.environ(server)
     if tty:
-        with Terminal([*LOG_SHIPPER, name], environ, shell=True, cwd=str(tmp_path)) as terminal:
+        with Terminal(argv, environ, shell=True, cwd=str(place.cwd)) as terminal:
             assert terminal.wait() == code
             assert bytes(terminal.shown).decode() == says.replace("\n", "\r\n")
     else:
-        done = run([*LOG_SHIPPER, name], environ, cwd=tmp_path)
+        done = run(argv, environ, cwd=place.cwd)
         assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", says)
     session = latest_session(server)
     assert (session["command"], session["exit_code"]) == ([name], code)
     assert stored_output(server, session)["stderr"].decode() == says
 
 
-def test_always_gives_two_terminals_that_change_no_byte(tmp_path: Path, server: Server) -> None:
-    """Line-buffered, told apart, unchanged: though nothing outside is a terminal."""
-    program = (
-        "import sys, os, time; print(os.isatty(0), os.isatty(1), os.isatty(2));"
-        "sys.stdout.flush(); os.write(1, bytes(range(256)) + b'\\r\\n\\n'); os.write(2, b'err\\n')"
-    )
-    environ = shipping_environ(server, tmp_path / "spool", tty="always")
-    done = run([*LOG_SHIPPER, sys.executable, "-c", program], environ)
-    expected = b"False True True\n" + bytes(range(256)) + b"\r\n\n"
+def test_always_gives_two_terminals_that_change_no_byte(place: Place, server: Server) -> None:
+    """Told apart, unchanged: though nothing outside is a terminal."""
+    argv = place.wrapped(place.probe, "isatty", "bytes", "err", "err")
+    done = run(argv, place.environ(server, tty="always"))
+    expected = b"isatty 0 1 1\n" + bytes(range(256)) + b"\r\n\n"
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, b"err\n")
     stored = stored_output(server, latest_session(server))
     assert (stored["stdout"], stored["stderr"]) == (expected, b"err\n")
@@ -281,27 +319,27 @@ def test_always_makes_libc_flush_each_line(tmp_path: Path, server: Server) -> No
 
 
 def test_never_leaves_the_terminal_to_be_read_and_nothing_else(
-    tmp_path: Path, server: Server
+    place: Place, server: Server
 ) -> None:
-    environ = shipping_environ(server, tmp_path / "spool", tty="never")
-    program = "import os; print(os.isatty(0), os.isatty(1), os.isatty(2), input())"
-    with Terminal([*LOG_SHIPPER, sys.executable, "-c", program], environ, shell=True) as terminal:
+    argv = place.wrapped(place.probe, "isatty", "read")
+    with Terminal(argv, place.environ(server, tty="never"), shell=True) as terminal:
         terminal.type("typed\n")
         assert terminal.wait() == 0
-        assert b"True False False typed\r\n" in terminal.shown
+        assert b"isatty 1 0 0\r\n" in terminal.shown
+        assert b"read typed\r\n" in terminal.shown
 
 
-def test_one_pipe_for_both_streams_keeps_their_order(tmp_path: Path, server: Server) -> None:
-    script = "for i in 1 2 3 4 5 6 7 8 9; do echo out$i; echo err$i >&2; done"
+def test_one_pipe_for_both_streams_keeps_their_order(place: Place, server: Server) -> None:
+    words = [word for n in range(1, 10) for word in ("say", f"out{n}", "err", f"err{n}")]
     done = subprocess.run(
-        [*LOG_SHIPPER, "sh", "-c", script],
-        env=shipping_environ(server, tmp_path / "spool"),
+        place.wrapped(place.probe, *words),
+        env=place.environ(server),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=60,
         check=True,
     )
-    expected = b"".join(b"out%d\nerr%d\n" % (i, i) for i in range(1, 10))
+    expected = b"".join(b"out%d\nerr%d\n" % (n, n) for n in range(1, 10))
     assert done.stdout == expected
     assert stored_output(server, latest_session(server))["stdout"] == expected
 
