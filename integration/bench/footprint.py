@@ -22,10 +22,10 @@ from integration.bench.harness import (
 )
 from integration.bench.table import Figure, skipped
 
-_SETTLE_S = 2.0
+SETTLE_S = 2.0
 _GO_IDLE_MB = 5.4
 _GO_START_MS = 5.4
-_SLEEP = ("sleep", "600")
+SLEEP = ("sleep", "600")
 _SCRIPT = ("script", "-q", "-c", "sleep 600", "/dev/null")
 _ONLY_EXECS = (sys.executable, "-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])")
 
@@ -48,26 +48,26 @@ def memory(bench: Bench) -> list[Figure]:
     if shutil.which("script"):
         with running(_SCRIPT, plain_environ(), on_pty=True) as pid:
             time.sleep(0.3)
-            script = _memory_mb(pid)[0]
+            script = memory_mb(pid)[0]
     for where, on_pty in (("pipes", False), ("a pty", True)):
         known = bench.count_sessions()
-        with running((*LOG_SHIPPER, *_SLEEP), bench.environ(shipping=True), on_pty=on_pty) as pid:
+        with running((*LOG_SHIPPER, *SLEEP), bench.environ(shipping=True), on_pty=on_pty) as pid:
             bench.wait_session(known + 1)
-            time.sleep(_SETTLE_S)
-            rss, pss = _memory_mb(pid)
+            time.sleep(SETTLE_S)
+            rss, pss = memory_mb(pid)
             note = f"PSS {pss:.1f} MB, anonymous {_anonymous_mb(pid):.1f} MB"
             if on_pty and script is not None:
                 note += f"; util-linux script {script:.1f} MB"
         figures.append(_memory_figure(f"memory idle, {where} (RSS)", rss, note))
     known = bench.count_sessions()
     # As a job of somebody else's session: here a monitor stands between wrapper and program.
-    under_shell = ("sh", "-c", '"$@"; exit $?', "sh", *LOG_SHIPPER, *_SLEEP)
+    under_shell = ("sh", "-c", '"$@"; exit $?', "sh", *LOG_SHIPPER, *SLEEP)
     with running(under_shell, bench.environ(shipping=True), on_pty=True) as shell:
         bench.wait_session(known + 1)
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
         wrapper, monitor = descendants(shell)[:2]
-        rss, pss = _memory_mb(monitor)
-        note = f"PSS {pss:.1f} MB, beside the wrapper's own {_memory_mb(wrapper)[0]:.1f} MB RSS"
+        rss, pss = memory_mb(monitor)
+        note = f"PSS {pss:.1f} MB, beside the wrapper's own {memory_mb(wrapper)[0]:.1f} MB RSS"
         figures.append(Figure("memory idle, job monitor (RSS)", rss, "MB", note=note))
         os.kill(wrapper, 15)
         time.sleep(0.3)
@@ -79,7 +79,7 @@ def _memory_figure(name: str, rss: float, note: str) -> Figure:
     return Figure(name, rss, "MB", "Go wrapper (recorded)", _GO_IDLE_MB, note=note)
 
 
-def _memory_mb(pid: int) -> tuple[float, float]:
+def memory_mb(pid: int) -> tuple[float, float]:
     """RSS and PSS: what it has in memory, and the same with shared pages divided among their users."""
     return _smaps_mb(pid, "Rss"), _smaps_mb(pid, "Pss")
 
@@ -95,18 +95,25 @@ def _smaps_mb(pid: int, field: str) -> float:
 
 
 def start(bench: Bench) -> list[Figure]:
-    """From the fork before the exec to the program's first instruction, wrapped and bare."""
+    """The start of the source install."""
+    return start_figures(bench, LOG_SHIPPER, "exec to first instruction", {})
+
+
+def start_figures(
+    bench: Bench, wrapper: tuple[str, ...], name: str, goals_ms: dict[str, float]
+) -> list[Figure]:
+    """From the exec to the program's first instruction, wrapped and bare."""
     program = _first_instruction(bench)
     if program is None:
-        return [skipped("exec to first instruction", "no C compiler (gcc or cc)")]
+        return [skipped(name, "no C compiler (gcc or cc)")]
     figures = []
     for where, run in (("pipes", run_on_pipe), ("a pty", run_on_pty)):
         bare_ms, wrapped_ms, python_ms = [], [], []
         # Without an endpoint: what is shipped, and when, plays no part before the program runs.
         environ = bench.environ(shipping=False)
-        for turn in range(1 + bench.rounds(21)):
+        for turn in range(1 + bench.rounds(25)):
             bare = _took_ms(run, (str(program),), plain_environ())
-            wrapped = _took_ms(run, (*LOG_SHIPPER, str(program)), environ)
+            wrapped = _took_ms(run, (*wrapper, str(program)), environ)
             python = _took_ms(run, (*_ONLY_EXECS, str(program)), plain_environ())
             if turn:  # the first one filled caches and wrote .pyc files
                 bare_ms.append(bare)
@@ -118,9 +125,9 @@ def start(bench: Bench) -> list[Figure]:
             f" (Go wrapper, recorded: {_GO_START_MS} ms); a Python that does nothing but exec"
             f" adds {statistics.median(python_ms) - theirs:.1f} ms"
         )
-        figures.append(
-            Figure(f"exec to first instruction, {where}", mine, "ms", "bare", theirs, note=note)
-        )
+        goal_ms = goals_ms.get(where)
+        wanted, met = ("", None) if goal_ms is None else (f"≤ {goal_ms:g}", mine <= goal_ms)
+        figures.append(Figure(f"{name}, {where}", mine, "ms", "bare", theirs, wanted, met, note))
     return figures
 
 
@@ -142,12 +149,11 @@ def _first_instruction(bench: Bench) -> Path | None:
 
 def _took_ms(run: object, argv: tuple[str, ...], environ: dict[str, str]) -> float:
     assert callable(run)
-    began_ns = time.monotonic_ns()
     done = run(argv, environ)
     said = [line for line in done.output.split(b"\n") if line.strip().isdigit()]
     if not said:
         raise SystemExit(f"{argv[-1]} said {done.output!r}")
-    return (int(said[0]) - began_ns) / 1e6
+    return (int(said[0]) - done.exec_ns) / 1e6
 
 
 def idle(bench: Bench) -> list[Figure]:
@@ -157,9 +163,9 @@ def idle(bench: Bench) -> list[Figure]:
         return [skipped(name, "strace is missing")]
     seconds = 5.0 if bench.quick else 10.0
     known = bench.count_sessions()
-    with running((*LOG_SHIPPER, *_SLEEP), bench.environ(shipping=True), on_pty=True) as pid:
+    with running((*LOG_SHIPPER, *SLEEP), bench.environ(shipping=True), on_pty=True) as pid:
         bench.wait_session(known + 1)
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
         threads = len(list(Path(f"/proc/{pid}/task").iterdir()))
         calls = _trace(bench, pid, seconds)
     bench.forget_spools()

@@ -45,6 +45,7 @@ class Run(NamedTuple):
 
     ``seconds`` run from before the fork until the last byte was read. ``cpu_s`` is what the process
     itself used, all its threads, none of its children. ``output`` is the beginning of what was read.
+    ``exec_ns`` is the monotonic time at which the forked child called exec.
     """
 
     seconds: float
@@ -52,6 +53,7 @@ class Run(NamedTuple):
     cpu_s: float
     status: int
     output: bytes
+    exec_ns: int
 
 
 class Bench:
@@ -214,8 +216,10 @@ def _open_pty() -> tuple[int, int]:
 def _run(argv: Sequence[str], environ: dict[str, str], reading: int, given: int) -> Run:
     on_pty = os.isatty(given)
     started_s = time.perf_counter()
-    pid = _start(argv, environ, given, on_pty=on_pty)
+    exec_reading, exec_told = os.pipe()
+    pid = _start(argv, environ, given, on_pty=on_pty, exec_told=exec_told)
     os.close(given)
+    os.close(exec_told)
     buffer = bytearray(_READ_BYTES)
     count, last_s, output = 0, started_s, b""
     with _killed_after(pid, RUN_WITHIN_S):
@@ -227,12 +231,24 @@ def _run(argv: Sequence[str], environ: dict[str, str], reading: int, given: int)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         cpu_s = cpu_seconds(pid)
     os.close(reading)
+    exec_ns = int.from_bytes(os.read(exec_reading, 8), "little")
+    os.close(exec_reading)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return Run(last_s - started_s, count, cpu_s, status, output)
+    return Run(last_s - started_s, count, cpu_s, status, output, exec_ns)
 
 
-def _start(argv: Sequence[str], environ: dict[str, str], given: int, *, on_pty: bool) -> int:
-    """Fork and exec with ``given`` as stdout, on a pty as stdin and stderr too."""
+def _start(
+    argv: Sequence[str],
+    environ: dict[str, str],
+    given: int,
+    *,
+    on_pty: bool,
+    exec_told: int | None = None,
+) -> int:
+    """Fork and exec with ``given`` as stdout, on a pty as stdin and stderr too.
+
+    ``exec_told`` is a pipe to which the child writes when it execs (``Run.exec_ns``).
+    """
     path = shutil.which(argv[0]) or argv[0]
     pid = os.fork()
     if pid:
@@ -244,8 +260,12 @@ def _start(argv: Sequence[str], environ: dict[str, str], given: int, *, on_pty: 
         nothing = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):
             os.dup2(given if on_pty or fd == 1 else nothing, fd)
-        os.closerange(3, 256)
+        kept = given if exec_told is None else exec_told
+        os.closerange(3, kept)
+        os.closerange(kept + 1, 256)
         os.chdir(REPOSITORY)
+        if exec_told is not None:
+            os.write(exec_told, time.monotonic_ns().to_bytes(8, "little"))
         os.execve(path, list(argv), environ)
     finally:
         os._exit(127)

@@ -11,6 +11,7 @@ import ssl
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_trouble
 
@@ -73,8 +74,11 @@ class TlsSocket:
     """``recv`` and ``send`` raise BlockingIOError where there is nothing to do yet."""
 
     def __init__(self, plain: socket.socket, context: ssl.SSLContext, host: str) -> None:
+        # As bytes, of which ssl believes that they are ASCII (``config`` made sure): a str would load
+        # the codec for international names, which takes a megabyte, and is not in the bundle.
+        name: Any = host.encode("ascii")
         self._socket = context.wrap_socket(
-            plain, server_hostname=host, do_handshake_on_connect=False
+            plain, server_hostname=name, do_handshake_on_connect=False
         )
 
     def handshake(self, wait: Callable[[bool], None]) -> None:

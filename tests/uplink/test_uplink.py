@@ -41,6 +41,7 @@ from tests.support.fake_backend import (
     serve_session,
     wait_until,
 )
+from tests.support.tls_front import make_authority
 
 DESCRIPTION = {"deployment_id": 7, "type": "runtime", "command": ["x"], "tty": False}
 TOKEN = "s3cret-token"
@@ -636,22 +637,14 @@ def test_a_bug_is_one_warning_and_ends_the_wait(
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A private certificate authority, and a server's certificate for 127.0.0.1."""
     folder = tmp_path_factory.mktemp("ca")
-    (folder / "ext").write_text("subjectAltName=IP:127.0.0.1\n")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    for command in (
-        ["req", "-x509", *key, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=test CA"],
-        ["req", *key[:-2], "-keyout", "server.key", "-out", "server.csr", "-subj", "/CN=server"],
-        ["x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-         "-CAcreateserial", "-out", "server.pem", "-days", "2", "-extfile", "ext"],
-    ):  # fmt: skip
-        subprocess.run(["openssl", *command], cwd=folder, check=True, capture_output=True)
+    make_authority(folder, "IP:127.0.0.1")
     return folder
 
 
 @pytest.fixture
 def tls(authority: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority / "server.pem", authority / "server.key")
+    context.load_cert_chain(authority / "server.pem")
     return context
 
 

@@ -1,0 +1,139 @@
+"""The self-contained program: its start, its memory, its size, what installing it costs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from integration.bench.footprint import SETTLE_S, SLEEP, memory_mb, start_figures
+from integration.bench.harness import REPOSITORY, Bench, running
+from integration.bench.table import Figure, skipped
+from integration.pod.install_cost import InstallError, install_cost
+from tests.support.tls_front import make_authority, tls_front
+
+_PACKED = REPOSITORY / "dist" / "log-shipper"
+_IMAGE = REPOSITORY / "dist" / "image"
+_START_GOALS_MS = {"pipes": 15.0, "a pty": 22.0}
+_WS_GOAL_MB, _WSS_GOAL_MB = 17.0, 24.0
+_TREE_GOAL_MB, _IMAGE_GOAL_MB = 22.0, 10.0
+_INSTALL_GOAL_S = 1.0
+_ENDPOINT = "_PRIVATE_ANVILOPS_LOG_ENDPOINT"
+_CA_FILE = "_PRIVATE_ANVILOPS_LOG_CA_FILE"
+
+
+def bundle(bench: Bench) -> list[Figure]:
+    """Figures of dist/log-shipper."""
+    if not _PACKED.exists():
+        return [skipped("bundle", "it is not built; make bundle")]
+    volume = bench.directory / "volume"
+    installed = subprocess.run(
+        ["install-log-shipper", volume], executable=_PACKED, capture_output=True, check=False
+    )
+    if installed.returncode:
+        return [skipped("bundle", installed.stderr.decode().strip())]
+    launcher = str(volume / "log-shipper")
+    return [
+        *start_figures(bench, (launcher,), "bundle, exec to first instruction", _START_GOALS_MS),
+        *_memory(bench, launcher),
+        *_sizes(),
+        *_installing(bench),
+    ]
+
+
+def _memory(bench: Bench, launcher: str) -> list[Figure]:
+    """RSS of a wrapper that is connected and has nothing to do, without TLS and with it."""
+    plain = bench.environ(shipping=True)
+    figures = [_idle(bench, launcher, plain, "ws", _WS_GOAL_MB)]
+    if shutil.which("openssl") is None:
+        return [*figures, skipped("bundle, memory idle, wss (RSS)", "openssl is missing")]
+    folder = bench.directory / "authority"
+    folder.mkdir()
+    authority = make_authority(folder)
+    url = urlsplit(bench.state.url)
+    assert url.port is not None
+    with tls_front(folder / "server.pem", url.port) as port:
+        secure = {
+            **bench.environ(shipping=True),
+            _ENDPOINT: f"https://localhost:{port}/api/logs/ingest",
+            _CA_FILE: str(authority),
+        }
+        figures.append(_idle(bench, launcher, secure, "wss", _WSS_GOAL_MB))
+    bench.forget_spools()
+    return figures
+
+
+def _idle(
+    bench: Bench, launcher: str, environ: dict[str, str], scheme: str, goal_mb: float
+) -> Figure:
+    known = bench.count_sessions()
+    with running((launcher, *SLEEP), environ) as pid:
+        bench.wait_session(known + 1)
+        time.sleep(SETTLE_S)
+        rss_mb, pss_mb = memory_mb(pid)
+    return Figure(
+        f"bundle, memory idle, {scheme} (RSS)",
+        rss_mb,
+        "MB",
+        goal=f"≤ {goal_mb:g}",
+        met=rss_mb <= goal_mb,
+        note=f"PSS {pss_mb:.1f} MB",
+    )
+
+
+def _sizes() -> list[Figure]:
+    (tree,) = (_IMAGE / ".log-shipper").iterdir()
+    tree_mb = sum(path.stat().st_size for path in tree.rglob("*") if path.is_file()) / 1e6
+    layer = io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as archive:
+        archive.add(_IMAGE, ".")
+    image_mb = len(gzip.compress(layer.getvalue(), 6)) / 1e6
+    packed_mb = _PACKED.stat().st_size / 1e6
+    return [
+        _size("bundle, tree", tree_mb, _TREE_GOAL_MB),
+        _size("bundle, image's layer, gzip", image_mb, _IMAGE_GOAL_MB),
+        Figure("bundle, one file", packed_mb, "MB"),
+    ]
+
+
+def _size(name: str, size_mb: float, goal_mb: float) -> Figure:
+    return Figure(name, size_mb, "MB", goal=f"≤ {goal_mb:g}", met=size_mb <= goal_mb)
+
+
+def _installing(bench: Bench) -> list[Figure]:
+    """In the initContainer's limits: a tenth of a CPU, 50 MiB."""
+    figures = []
+    with tempfile.TemporaryDirectory(prefix="ptyshipper-install-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        image = shutil.copytree(_IMAGE, folder / "image")
+        packed = Path(shutil.copy(_PACKED, folder / "packed"))
+        for form, installer in (("image", image / "install-log-shipper"), ("one file", packed)):
+            what = f"installing from {'the ' if form == 'image' else ''}{form}"
+            try:
+                costs = [
+                    install_cost(installer, folder / f"{form} {turn}")
+                    for turn in range(bench.rounds(5))
+                ]
+            except (InstallError, OSError) as error:
+                figures.append(skipped(what, str(error)))
+                continue
+            costs.sort()
+            cost = costs[len(costs) // 2]
+            figures.append(
+                Figure(
+                    f"{what}, 0.1 CPU",
+                    cost.seconds,
+                    "s",
+                    goal=f"< {_INSTALL_GOAL_S:g}" if form == "image" else "",
+                    met=cost.seconds < _INSTALL_GOAL_S if form == "image" else None,
+                    note=f"{cost.cpu_s:.3f} s of CPU, {cost.resident_bytes / 1e6:.1f} MB resident",
+                )
+            )
+    return figures
