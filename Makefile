@@ -9,7 +9,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv check test integration demo bench build clean
+.PHONY: help venv check test integration demo bench build bundle clean
+
+# What the bundle is made of: it is built anew when one of these changes.
+BUNDLED := $(shell find ptyshipper -name '*.py' -o -name '*.[ch]' -o -name '*.spec')
+# Tests that need a container runtime, and minutes.
+LONG := runtimes or pod
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,12 +33,14 @@ check: $(READY) ## format, lint, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(READY) ## every test
+test: $(READY) ## every test but those that take minutes
 	@.ci/tools
-	$(BIN)/python -m pytest tests integration $(ARGS)
+	@$(MAKE) --no-print-directory bundle || echo "no bundle, so its tests are skipped" >&2
+	$(BIN)/python -m pytest tests integration -m 'not ($(LONG))' $(ARGS)
 
-integration: $(READY) ## the black-box tests alone
+integration: $(READY) ## the black-box tests, in real container runtimes too
 	@.ci/tools
+	@$(MAKE) --no-print-directory bundle
 	$(BIN)/python -m pytest integration $(ARGS)
 
 demo: $(READY) ## see it at work: backend, a wrapped program, what arrived
@@ -41,6 +48,11 @@ demo: $(READY) ## see it at work: backend, a wrapped program, what arrived
 
 bench: $(READY) ## measure, each figure beside a peer; ARGS="--quick", ARGS="--only cpu"
 	@$(BIN)/python -m integration.bench $(ARGS)
+
+bundle: dist/log-shipper ## dist/log-shipper, one static file for any image, and dist/image
+
+dist/log-shipper: $(READY) $(BUNDLED)
+	@$(BIN)/python -m ptyshipper.bundle.build --output dist
 
 build: $(READY) ## wheel and sdist into dist/
 	@$(PIP) install 'hatchling>=1.25,<2'
