@@ -13,7 +13,7 @@ from tests.support.patience import until
 
 __all__ = ["server"]
 
-_WRAPPERS = (b"main_log_shipper", b"ptyshipper\0run")
+_WRAPPERS = (b"main_log_shipper", b"ptyshipper\0run", b"ld-bundled.so")
 
 
 def wrappers() -> set[int]:

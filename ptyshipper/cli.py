@@ -76,6 +76,14 @@ def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
             _end(_wrap(argv, pristine, launch, flags, args.data, args.token_file, local=True))
         signals.release(pristine)
         _end(_read_or_serve(args))
+    except ModuleNotFoundError as error:
+        if launch is None:
+            raise
+        _fail(
+            f"{args.subcommand}: the self-contained log-shipper only wraps ({error.name} is left out);"
+            " for the rest: pip install 'ptyshipper[serve]'",
+            2,
+        )
     except PtyshipperError as error:
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:

@@ -9,6 +9,8 @@ from tests.support.server import REPOSITORY
 ELSEWHERE = {
     "__main__.py": "integration/test_differential.py",
     "bundle/entry.py": "integration/test_bundle.py",
+    "bundle/standins/gettext.py": "integration/test_bundle.py",
+    "bundle/standins/shutil.py": "integration/test_bundle.py",
     "bundle/standins/inspect.py": "integration/test_bundle.py",
     "bundle/standins/logging.py": "integration/test_bundle.py",
     "bundle/standins/metadata.py": "integration/test_bundle.py",
