@@ -1,0 +1,48 @@
+# The image that pods take log-shipper from. It holds the program and nothing else, and serves in two ways:
+#   as an initContainer   args: ["/mnt/log-shipper-volume"] installs it into that volume
+#   as an image volume    mounted read-only, its root is what an installed volume is
+# For any architecture that the base image has: the build stage compiles for the one that it runs on.
+#
+# Each release changes this; the build stops where it is not the package's own version.
+ARG VERSION=0.1.0
+
+FROM python:3.13-slim AS build
+
+# What changes least comes first, so that a change of the sources repeats only what follows them.
+# binutils strips, gcc and zlib are PyInstaller's, musl and zstd the launcher's and the installer's.
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
+        binutils gcc libc6-dev libzstd-dev musl-tools zlib1g-dev zstd \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
+
+WORKDIR /src
+COPY pyproject.toml .
+# A virtual environment, because a distribution's own Python takes no packages beside it.
+RUN python3 -m venv /venv \
+    && /venv/bin/python -c 'import tomllib; \
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+print(*project["dependencies"], *project["optional-dependencies"]["bundle"], sep="\n")' \
+        > /venv/requirements.txt \
+    && /venv/bin/pip install --no-cache-dir --disable-pip-version-check --quiet \
+        --requirement /venv/requirements.txt
+
+COPY ptyshipper ptyshipper
+ARG VERSION
+# Times in the image are this, in seconds since 1970: the same sources and tools make the same image.
+ARG SOURCE_DATE_EPOCH=0
+RUN export SOURCE_DATE_EPOCH PYTHONHASHSEED=0 PYTHONDONTWRITEBYTECODE=1 \
+    && package=$(/venv/bin/python -c 'import ptyshipper; print(ptyshipper.__version__)') \
+    && { [ "$VERSION" = "$package" ] || { echo "VERSION is $VERSION, the package's is $package" >&2; exit 1; }; } \
+    && /venv/bin/python -m ptyshipper.bundle.build --output dist \
+    && chmod -R u=rwX,go=rX dist/image \
+    && find dist/image -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
+
+FROM scratch
+ARG VERSION
+LABEL org.opencontainers.image.title="ptyshipper" \
+      org.opencontainers.image.description="Runs a container's program, keeps its terminal, and ships what it prints" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build /src/dist/image/ /
+USER 65532:65532
+ENTRYPOINT ["/install-log-shipper"]
