@@ -19,7 +19,7 @@ static const char TRAILER_NAME[NAME_SIZE + 1] = "ptyshipper tree\n";
 enum {
     WINDOW_LOG = 23, /* the decoder takes 8 MiB at most */
     BLOCK = 512,
-    MOST_ENTRIES = 20000,
+    MOST_ENTRIES = 5000,
 };
 static const uint64_t MOST_BYTES = UINT64_C(1) << 30;
 

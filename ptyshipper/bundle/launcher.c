@@ -254,20 +254,24 @@ static bool exec_wrapper(const char *name, const char *dir, uint64_t ignored, in
     char *const options[] = {
         loader, "--inhibit-cache", "--library-path", tree, "--argv0", app, app,
     };
-    enum { OPTIONS = sizeof options / sizeof options[0] };
+    enum {
+        OPTIONS = sizeof options / sizeof options[0],
+        VARIABLES = sizeof environment / sizeof environment[0] - 1,
+    };
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (options[i] == NULL)
+            return failed("naming its files");
+    for (size_t i = 0; i < VARIABLES; i++)
+        if (environment[i] == NULL)
+            return failed("naming its variables");
     size_t arguments = argc > 1 ? (size_t)argc - 1 : 0;
     char **words = calloc(OPTIONS + arguments + 1, sizeof *words);
     if (words == NULL)
         return failed("naming its arguments");
     memcpy(words, options, sizeof options);
     memcpy(words + OPTIONS, argv + 1, arguments * sizeof *words);
-    for (size_t i = 0; i < OPTIONS; i++)
-        if (words[i] == NULL)
-            return failed("naming its arguments");
-    for (size_t i = 0; i < sizeof environment / sizeof environment[0] - 1; i++)
-        if (environment[i] == NULL)
-            return failed("naming its variables");
     execve(loader, words, environment);
+    free(words); /* the rest goes with the next exec */
     return failed("executing " LOADER);
 }
 

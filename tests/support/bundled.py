@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,11 +45,27 @@ class Version:
     def installer(self, form: str) -> Path:
         return self.packed if form == "packed" else self.image / "install-log-shipper"
 
+    @property
+    def files(self) -> dict[str, tuple[int, bytes]]:
+        """What is in its tree: the mode and the contents of each file, b"" for a directory."""
+        return contents(self.tree)
+
     def install(self, form: str, directory: Path | str) -> Ended:
         """Install it, and see that it says so."""
         ended = execute(self.installer(form), ["install-log-shipper", os.fsencode(directory)])
         assert ended == (0, f"ptyshipper: installed v{self.id} in {directory}\n".encode(), "")
         return ended
+
+
+def contents(tree: Path) -> dict[str, tuple[int, bytes]]:
+    """The mode and the contents of each file; b"" for a directory."""
+    return {
+        str(path.relative_to(tree)): (
+            stat.S_IMODE(path.lstat().st_mode),
+            path.read_bytes() if path.is_file() else b"",
+        )
+        for path in tree.rglob("*")
+    }
 
 
 class Volume:

@@ -1,0 +1,117 @@
+"""The steps of the build; what comes out as a whole is tried in ``integration/``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ptyshipper.bundle.build import (
+    ENCODINGS,
+    LOADER,
+    SEARCHED,
+    BuildError,
+    add_c_library,
+    close_to_the_image,
+    digest,
+    main,
+    set_modes,
+    trim_library,
+)
+
+PROGRAM = "/bin/cat"
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A program of this machine's in place of PyInstaller's, with its C library."""
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    shutil.copy(PROGRAM, folder / "app")
+    if shutil.which("readelf") is None:
+        pytest.skip("readelf is missing")
+    add_c_library(folder)
+    set_modes(folder)
+    return folder
+
+
+def run_in(tree: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
+    loader = [str(tree / LOADER), "--inhibit-cache", "--library-path", str(tree)]
+    return subprocess.run([*loader, str(tree / "app"), *words], capture_output=True, check=False)
+
+
+def test_a_program_brings_its_c_library_along(tree: Path) -> None:
+    assert {LOADER, "libc.so.6"} <= {path.name for path in tree.iterdir()}
+    assert run_in(tree, "/proc/self/maps").returncode == 0
+
+
+def test_closed_to_the_image_it_still_runs_and_is_as_long(tree: Path) -> None:
+    before = {name: (tree / name).stat().st_size for name in SEARCHED}
+    close_to_the_image(tree)
+    assert {name: (tree / name).stat().st_size for name in SEARCHED} == before
+    for name, paths in SEARCHED.items():
+        assert not [path for path in paths if path in (tree / name).read_bytes()]
+    shown = run_in(tree, "/proc/self/maps")
+    assert shown.returncode == 0
+    mapped = set(re.findall(rb"\s(/\S+)$", shown.stdout, re.MULTILINE))
+    assert {Path(path.decode()).parent for path in mapped} == {tree}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is missing")
+def test_what_it_is_preloaded_with_elsewhere_is_not_looked_for(tree: Path, tmp_path: Path) -> None:
+    close_to_the_image(tree)
+    trace = tmp_path / "trace"
+    loader = [str(tree / LOADER), "--inhibit-cache", "--library-path", str(tree), str(tree / "app")]
+    subprocess.run(
+        ["strace", "-qq", "-e", "trace=%file", "-o", trace, *loader, "/dev/null"], check=True
+    )
+    looked_for = set(re.findall(r'"(/[^"]+)"', trace.read_text()))
+    outside = {path for path in looked_for if not path.startswith((str(tree), "/proc/-"))}
+    assert outside == {"/dev/null"}
+
+
+def test_a_c_library_of_other_ways_is_refused(tree: Path) -> None:
+    (tree / LOADER).write_bytes(b"another loader")
+    with pytest.raises(BuildError, match=r"no /etc/ld\.so\.preload"):
+        close_to_the_image(tree)
+
+
+def test_character_sets_that_nobody_names_are_left_out(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "base_library.zip", "w") as library:
+        for name in ("encodings/__init__.pyc", "encodings/cp1252.pyc", "encodings/utf_8.pyc"):
+            library.writestr(name, name)
+        library.writestr("os.pyc", "os")
+    trim_library(tmp_path)
+    with zipfile.ZipFile(tmp_path / "base_library.zip") as library:
+        kept = {name: library.read(name).decode() for name in library.namelist()}
+    assert {"__init__", "utf_8"} <= ENCODINGS
+    expected = ("encodings/__init__.pyc", "encodings/utf_8.pyc")
+    assert kept == {"os.pyc": "os", **{name: name for name in expected}}
+
+
+def test_an_id_tells_names_and_contents(tmp_path: Path) -> None:
+    ids = set()
+    for name, content in (("a", "1"), ("a", "2"), ("b", "1")):
+        folder = tmp_path / f"{name}{content}"
+        folder.mkdir()
+        (folder / name).write_text(content)
+        ids.add(digest(folder))
+    again = tmp_path / "again"
+    shutil.copytree(tmp_path / "a1", again)
+    assert len(ids) == 3
+    assert digest(again) in ids
+
+
+def test_a_tool_that_is_missing_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["--output", str(tmp_path / "dist")]) == 1
+    said = capfd.readouterr().err
+    assert said.startswith("bundle: ")
+    assert "Traceback" not in said
+    assert not (tmp_path / "dist" / "log-shipper").exists()
