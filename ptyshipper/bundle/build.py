@@ -39,16 +39,26 @@ NOWHERE = b"/proc/-"
 """There is no such file whatever an image holds, since the kernel makes up what is in /proc."""
 
 SEARCHED = {
-    "ld": (b"/etc/ld.so.preload", b"/etc/ld.so.cache", b"/etc/suid-debug"),
-    "libc": (b"/etc/nsswitch.conf", b"/etc/localtime", b"/usr/share/zoneinfo", b"/usr/lib/locale"),
+    LOADER: (b"/etc/ld.so.preload", b"/etc/ld.so.cache"),
+    "libc.so.6": (
+        b"/etc/nsswitch.co",
+        b"/var/run/nscd/so",
+        b"/etc/localtime",
+        b"/usr/share/zoneinfo",
+        b"/usr/lib/locale",
+    ),
 }
-"""Paths of the image that the C library would read, and that are patched to lead nowhere. What is
-left is meant to be read there: /etc/hosts, /etc/resolv.conf, /etc/host.conf and /etc/gai.conf."""
+"""Paths of the image that the C library would read, and that are patched to lead nowhere, by as much of
+each as a compiler keeps together (16 bytes). What is left is meant to be read there: /etc/hosts,
+/etc/resolv.conf, /etc/host.conf and /etc/gai.conf."""
 
 ENCODINGS = {"__init__", "aliases", "ascii", "latin_1", "utf_8"}
 """Character sets that are used by name."""
 
 _ID_DIGITS = 12
+TOOLS = {"ldd": "libc-bin", "readelf": "binutils", "strip": "binutils", "zstd": "zstd"}
+"""What is run beside the compiler, and Debian's package of it."""
+
 _LIBRARY = re.compile(r"=> (/\S+) \(")
 _INTERPRETER = re.compile(r"interpreter: (/[^\]]+)\]")
 
@@ -72,14 +82,20 @@ def main(words: list[str] | None = None) -> int:
 
 
 def build(output: Path, work: Path) -> None:
-    """Make both forms in ``output``, by way of ``work``."""
+    """Make both forms in ``output``, by way of ``work``.
+
+    Raises:
+        BuildError, CompileError, pack.PackError, OSError: it can't be built here.
+    """
+    for tool, package in TOOLS.items():
+        if shutil.which(tool) is None:
+            raise BuildError(f"{tool} is missing; on Debian: apt-get install {package}")
     tree = freeze(work)
     trim_library(tree)
     add_c_library(tree)
     add_data(tree)
     close_to_the_image(tree)
-    for path in _files(tree):
-        path.chmod(0o755 if path.name in ("app", LOADER) else 0o644)
+    set_modes(tree)
     tree_id = f"{__version__}-{digest(tree)}"
     defines = {"TREE_ID": tree_id, "VERSION": __version__}
     compile_program(LAUNCHER, tree / "launch", defines=defines)
@@ -161,13 +177,24 @@ def add_data(tree: Path) -> None:
 
 
 def close_to_the_image(tree: Path) -> None:
-    """Patch the C library's own paths, each in place (``SEARCHED``)."""
+    """Patch the C library's own paths, each in place (``SEARCHED``).
+
+    Raises:
+        BuildError: one is not there, so another C library than was looked at would go unpatched.
+    """
     for name, paths in SEARCHED.items():
-        file = tree / LOADER if name == "ld" else tree / "libc.so.6"
-        data = file.read_bytes()
+        data = (tree / name).read_bytes()
         for path in paths:
+            if path not in data:
+                raise BuildError(f"{name} has no {path.decode()}: where does it look for that?")
             data = data.replace(path, NOWHERE + path[len(NOWHERE) :])
-        file.write_bytes(data)
+        (tree / name).write_bytes(data)
+
+
+def set_modes(tree: Path) -> None:
+    """For everybody: the volume is written by one user and run by another."""
+    for path in _files(tree):
+        path.chmod(0o755 if path.name in ("app", LOADER) else 0o644)
 
 
 def digest(tree: Path) -> str:
@@ -191,13 +218,10 @@ def _replace(path: Path, data: bytes) -> None:
 
 
 def _run(command: list[str], environ: dict[str, str] | None = None) -> str:
-    try:
-        done = subprocess.run(
-            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            check=False,
-        )  # fmt: skip
-    except FileNotFoundError:
-        raise BuildError(f"{command[0]} is missing; on Debian: apt-get install binutils") from None
+    done = subprocess.run(
+        command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        check=False,
+    )  # fmt: skip
     if done.returncode:
         raise BuildError(f"{' '.join(command[:3])} failed:\n{done.stdout.strip()}")
     return done.stdout

@@ -15,7 +15,6 @@ from typing import Any
 
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_trouble
 
-
 IMAGE_STORES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, distroless
     "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
