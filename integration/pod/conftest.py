@@ -13,7 +13,7 @@ import pytest
 from integration.pod.images import Archive, built_image
 from integration.pod.podman import Podman
 
-_PROGRAMS = ("podman", "buildah", "runc", "mmdebstrap", "busybox")
+_PROGRAMS = ("podman", "buildah", "runc", "mmdebstrap", "busybox", "readelf")
 
 
 @pytest.fixture(scope="session")

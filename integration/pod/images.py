@@ -153,7 +153,8 @@ class _Builder:
         command = ["mmdebstrap", "--quiet", "--variant=apt", f"--include={_PACKAGES}"]
         command += [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _LEFT_OUT]
         recipe = hashlib.sha256(" ".join([*command, _SUITE]).encode()).hexdigest()
-        if self.run("images", "--quiet", "--filter", f"label={_RECIPE_LABEL}={recipe}"):
+        wanted = [f"--filter=reference={_BASE}", f"--filter=label={_RECIPE_LABEL}={recipe}"]
+        if self.run("images", "--quiet", *wanted):
             return
         subprocess.run([*command, _SUITE, str(tar)], check=True, timeout=_BUILD_WITHIN_S)
         container = self.run("from", "scratch")

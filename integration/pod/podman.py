@@ -41,7 +41,8 @@ _APPLETS = (
     "cat", "echo", "env", "grep", "id", "pwd", "sh", "sleep", "sort", "stty", "test", "touch", "true",
 )
 # fmt: on
-# podman must not raise a limit that the machine does not let it raise.
+# podman must not raise a limit that the machine does not let it raise. Locks, and all else that it
+# would keep in /run and /etc, are files of ours: "system reset" deletes what it finds.
 _CONTAINERS_CONF = """
 [containers]
 cgroups = "enabled"
@@ -50,11 +51,13 @@ default_ulimits = ["nofile={nofile}:{nofile}", "nproc=4096:4096"]
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-runtime = "runc"
 infra_image = "{pause}"
+lock_type = "file"
+runtime = "runc"
+tmp_dir = "{directory}/tmp"
+[network]
+network_config_dir = "{directory}/networks"
 """
-
-
 _WARNING = re.compile(rb"ptyshipper: [^\n]*\n")
 
 
@@ -76,7 +79,9 @@ class Podman:
         self.environ = storage_environ(directory, driver, directory / "storage", directory / "run")
         config = directory / "containers.conf"
         nofile = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        config.write_text(_CONTAINERS_CONF.format(nofile=nofile, pause=_PAUSE_IMAGE))
+        config.write_text(
+            _CONTAINERS_CONF.format(nofile=nofile, pause=_PAUSE_IMAGE, directory=directory)
+        )
         self.environ["CONTAINERS_CONF"] = str(config)
         program = directory / "program.tar"
         write_program_image(program, _APPLETS)
