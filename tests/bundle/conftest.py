@@ -13,29 +13,36 @@ import pytest
 
 from ptyshipper.bundle import pack
 from ptyshipper.bundle.compile import INSTALLER, LAUNCHER, MissingError, compile_program
-from tests.support.bundled import LOADER, TREES, Version, Volume
+from tests.support.bundle import lacking
+from tests.support.volumes import LOADER, TREES, Version, Volume
 
 SOURCES = Path(__file__).parent
 
 
 @pytest.fixture(scope="session")
-def probe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compiled(SOURCES / "probe.c", tmp_path_factory.mktemp("probe") / "probe")
+def probe(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    target = tmp_path_factory.mktemp("probe") / "probe"
+    return compiled(SOURCES / "probe.c", target, pytestconfig)
 
 
-def compiled(source: Path, target: Path) -> Path:
+def compiled(source: Path, target: Path, config: pytest.Config) -> Path:
     """A program of the tests' own, static. Not with musl, which lacks the kernel's headers."""
     if not shutil.which("gcc"):
-        pytest.skip("no C compiler; on Debian: apt-get install gcc")
+        lacking(config, "gcc")
     compile_program([source], target, defines={}, cc=["gcc"])
     return target
 
 
 @pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory, probe: Path) -> tuple[Version, Version]:
+def versions(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, probe: Path
+) -> tuple[Version, Version]:
     """The former one and the new one. Each has a file of its name, and one of 2 MB."""
     folder = tmp_path_factory.mktemp("versions")
-    return _version(folder / "1", probe), _version(folder / "2", probe)
+    try:
+        return _version(folder / "1", probe), _version(folder / "2", probe)
+    except (MissingError, pack.MissingError) as error:
+        lacking(pytestconfig, str(error))
 
 
 def _version(folder: Path, probe: Path) -> Version:
@@ -48,13 +55,10 @@ def _version(folder: Path, probe: Path) -> Version:
     (tree / "openssl.cnf").touch()
     (tree / "lib" / "deep" / "version").write_text(name)
     (tree / "lib" / "large.so").write_bytes(os.urandom(2_000_000))
-    try:
-        compile_program(LAUNCHER, tree / "launch", defines={"TREE_ID": name})
-        installer = image / "install-log-shipper"
-        compile_program(INSTALLER, installer, defines={"TREE_ID": name, "VERSION": f"v{name}"})
-        frame = pack.compress(pack.archive(tree))
-    except (MissingError, pack.MissingError) as error:
-        pytest.skip(str(error))
+    compile_program(LAUNCHER, tree / "launch", defines={"TREE_ID": name})
+    installer = image / "install-log-shipper"
+    compile_program(INSTALLER, installer, defines={"TREE_ID": name, "VERSION": f"v{name}"})
+    frame = pack.compress(pack.archive(tree))
     shutil.copy(tree / "launch", image / "log-shipper")
     packed = folder / "packed"
     packed.write_bytes(pack.append(installer.read_bytes(), frame))

@@ -16,7 +16,7 @@ import pytest
 
 from ptyshipper.bundle import pack
 from ptyshipper.bundle.compile import INSTALLER, CompileError, compile_program
-from tests.support.bundled import TREES, Version, contents
+from tests.support.volumes import TREES, Version, contents
 from tests.support.executing import Ended, execute
 
 BLOCK = 512

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ptyshipper.variables import PRIVATE_PREFIX
-from tests.support.bundled import (
+from tests.support.volumes import (
     LOADER,
     OTHER_UID,
     PROBE_STATUS,

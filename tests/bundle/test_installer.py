@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.bundled import (
+from tests.support.volumes import (
     LOADER,
     OTHER_UID,
     PROBE_STATUS,

@@ -19,7 +19,7 @@ from ptyshipper.bundle.compile import compile_program
 from ptyshipper.child.spawn import failure_to_start
 from ptyshipper.variables import PRIVATE_PREFIX
 from tests.bundle.conftest import SOURCES, compiled
-from tests.support.bundled import (
+from tests.support.volumes import (
     LOADER,
     OTHER_UID,
     PROBE_STATUS,
@@ -237,9 +237,10 @@ def test_a_running_wrapper_holds_its_tree(volume: Volume) -> None:
 
 
 @pytest.fixture(scope="session")
-def refuse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def refuse(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """A program that runs another where memfd_create is refused."""
-    return compiled(SOURCES / "refuse.c", tmp_path_factory.mktemp("refuse") / "refuse")
+    target = tmp_path_factory.mktemp("refuse") / "refuse"
+    return compiled(SOURCES / "refuse.c", target, pytestconfig)
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 4_096, 65_536, 120_000])
@@ -464,6 +465,35 @@ def test_a_launcher_whose_tree_is_being_removed_becomes_the_newer_one(
     finally:
         os.close(fd)
     Report(volume.path / TREES / new.id / LOADER)
+
+
+@pytest.mark.parametrize("how", ["removed", "moved aside", "made anew"])
+def test_a_launcher_whose_tree_goes_as_it_is_locked_becomes_the_newer_one(
+    volume: Volume, replaced: Path, new: Version, how: str
+) -> None:
+    """It has the directory open by then, and gets the lock; that proves nothing."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    stop = ["-e", "trace=flock", "-e", "inject=flock:signal=STOP:when=1", "-o", os.devnull]
+    with subprocess.Popen(["strace", *stop, replaced, "x"], env={}) as process:
+        until(lambda: is_held(volume.tree), "the launcher has locked its tree, and was stopped")
+        aside = volume.tree.with_name(".1.0123456789abcdef")
+        volume.tree.rename(aside)
+        if how == "removed":
+            shutil.rmtree(aside)
+        elif how == "made anew":
+            volume.tree.mkdir()
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        os.kill(int(children.read_text()), signal.SIGCONT)
+        assert process.wait(20) == PROBE_STATUS
+    report = Report(volume.path / TREES / new.id / LOADER)
+    assert report.launch[4] == bytes(volume.path)
+
+
+def is_held(tree: Path) -> bool:
+    """Whether anybody has a lock on it; looks on, where ``is_locked`` would be in the way."""
+    inode = tree.stat().st_ino
+    return any(f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())
 
 
 def test_the_newer_one_is_not_tried_for_ever(volume: Volume, command: Path) -> None:

@@ -1,4 +1,4 @@
-"""A bundle whose wrapper is a probe: its versions, volumes it is installed in, what the probe saw."""
+"""Volumes with a bundle whose wrapper is a probe: its versions, where they are, what the probe saw."""
 
 from __future__ import annotations
 
