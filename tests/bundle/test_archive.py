@@ -16,8 +16,8 @@ import pytest
 
 from ptyshipper.bundle import pack
 from ptyshipper.bundle.compile import INSTALLER, CompileError, compile_program
-from tests.support.volumes import TREES, Version, contents
 from tests.support.executing import Ended, execute
+from tests.support.volumes import TREES, Version, contents
 
 BLOCK = 512
 END = bytes(2 * BLOCK)

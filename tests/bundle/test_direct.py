@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ptyshipper.variables import PRIVATE_PREFIX
+from tests.support.executing import Ended, become, execute
 from tests.support.volumes import (
     LOADER,
     OTHER_UID,
@@ -24,7 +25,6 @@ from tests.support.volumes import (
     mounted,
     needs_root,
 )
-from tests.support.executing import Ended, become, execute
 
 TOKEN = PRIVATE_PREFIX.encode() + b"_LOG_TOKEN=secret"
 RAN = Ended(PROBE_STATUS, b"", "")

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.executing import Ended, Executing, become, execute
+from tests.support.patience import until
 from tests.support.volumes import (
     LOADER,
     OTHER_UID,
@@ -26,8 +28,6 @@ from tests.support.volumes import (
     mounted,
     needs_root,
 )
-from tests.support.executing import Ended, Executing, become, execute
-from tests.support.patience import until
 
 FORMS = ("packed", "image")
 MARK = ".whole"

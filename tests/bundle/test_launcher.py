@@ -19,6 +19,8 @@ from ptyshipper.bundle.compile import compile_program
 from ptyshipper.child.spawn import failure_to_start
 from ptyshipper.variables import PRIVATE_PREFIX
 from tests.bundle.conftest import SOURCES, compiled
+from tests.support.executing import Ended, Executing, become, execute
+from tests.support.patience import until
 from tests.support.volumes import (
     LOADER,
     OTHER_UID,
@@ -30,8 +32,6 @@ from tests.support.volumes import (
     mounted,
     needs_root,
 )
-from tests.support.executing import Ended, Executing, become, execute
-from tests.support.patience import until
 
 TOKEN = PRIVATE_PREFIX.encode() + b"_LOG_TOKEN=secret"
 RAN = Ended(PROBE_STATUS, b"", "")
