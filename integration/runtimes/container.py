@@ -304,9 +304,11 @@ class Container:
                 self._status = 128 - status if status < 0 else status
         return self._status
 
-    @property
-    def is_running(self) -> bool:
-        return not select.select([self._pidfd], [], [], 0)[0]
+    def hang_up(self) -> None:
+        """Whoever holds the console goes, and nothing more is read."""
+        os.close(self.console.fd)
+        self._outputs[0].fd = -1
+        self._open.clear()
 
     def processes(self) -> list[int]:
         """All of its processes, as the host counts: those in the first one's pid namespace."""
@@ -342,10 +344,9 @@ class Container:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             os.waitpid(self.pid, 0)
         os.close(self._pidfd)
-        for output in self._outputs:
-            os.close(output.fd)
-        if self.stdin_fd >= 0:
-            os.close(self.stdin_fd)
+        for fd in (*(output.fd for output in self._outputs), self.stdin_fd):
+            if fd >= 0:
+                os.close(fd)
         self._run("delete", "--force", self.name)
 
 

@@ -36,7 +36,6 @@ class Pod:
     def __init__(self, runtime: Runtime, server: Server, installed: Path, directory: Path) -> None:
         self.runtime = runtime
         self.server = server
-        self.installed = installed
         self.deployment_id = fresh_deployment_id()
         self.directory = directory
         self.volume = lay_out(installed, directory / "volume")

@@ -10,7 +10,7 @@ import pytest
 from integration.runtimes.conftest import Images
 from integration.runtimes.container import User
 from integration.runtimes.images import Image
-from integration.runtimes.pod import Pod
+from integration.runtimes.pod import Pod, check_exit
 
 pytestmark = pytest.mark.runtimes
 
@@ -70,6 +70,20 @@ def test_keys_are_the_programs(pod: Pod, user: User) -> None:
     assert shown[1] == shown[0]
 
 
+def test_a_stop_key_is_nothing_to_a_program_that_nobody_could_continue(pod: Pod) -> None:
+    """There is no shell outside: under some first processes a ^Z hangs the container for good."""
+    shown = []
+    for run in (pod.bare, pod.wrapped):
+        with run("/probe", "say", "begin", "read", "exit", "9", tty=True) as c:
+            c.expect("begin\r\n")
+            c.type(b"\x1a")
+            c.expect("^Z")
+            c.type(b"on\n")
+            assert c.wait() == 9
+            shown.append(c.out)
+    assert shown[1] == shown[0] == b"begin\r\n^Zon\r\nread on\r\n"
+
+
 def test_an_interrupt_ends_a_program_that_does_nothing_about_it(pod: Pod) -> None:
     """Bare it would be ignored: the kernel spares a container's first process. Wrapped it is not the
     first."""
@@ -79,6 +93,20 @@ def test_an_interrupt_ends_a_program_that_does_nothing_about_it(pod: Pod) -> Non
         assert c.wait() == 130
         assert c.out == b"begin\r\n^C"
     pod.check_stored(c, 130)
+
+
+def test_a_hang_up_reaches_the_program(pod: Pod) -> None:
+    """It is told (SIGHUP), and what it then writes to its terminal fails, which ends this one."""
+    ended = []
+    for run in (pod.bare, pod.wrapped):
+        with run("/probe", "signals", tty=True) as c:
+            c.expect("ready\r\n")
+            c.hang_up()
+            ended.append(c.wait())
+    assert ended[1] == ended[0] == 98
+    (stored,) = pod.stored()
+    check_exit(stored, 98)
+    assert stored.streams[0].startswith(b"ready\r\n")
 
 
 def test_what_is_typed_is_recorded_only_where_it_is_shown(pod: Pod, images: Images) -> None:

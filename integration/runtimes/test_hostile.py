@@ -9,7 +9,6 @@ import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,11 +16,11 @@ from integration.runtimes.conftest import Images
 from integration.runtimes.container import Container, User
 from integration.runtimes.images import Image, replace
 from integration.runtimes.pod import LOG_SHIPPER, VOLUME, Pod
+from integration.runtimes.strace import Trace, traced
 from ptyshipper.records import Kind
 from ptyshipper.variables import PRIVATE_PREFIX
 from ptyshipper.wire.paths import INGEST_PATH
 from tests.support.fake_backend import FakeBackend
-from tests.support.patience import PATIENCE_S, until
 
 HOSTILE_ENVIRON = [
     b"PATH=/hostile:/usr/bin:/bin",
@@ -207,99 +206,41 @@ def test_tls_trusts_nobody_else(
     assert tls_backend.sessions == {}
 
 
-class Call(NamedTuple):
-    """A system call with a path in it."""
-
-    name: str
-    path: str
-    arguments: str
-
-
-class Trace:
-    """strace's account of every path that the wrapper named: from its exec on, without the program."""
-
-    _CALL = re.compile(r"(\d+) +(\w+)\((.*)")  # what was resumed has been seen when it began
-    _PATH = re.compile(r'(?:<([^>]*)>, )?"([^"]*)"')
-
-    def __init__(self, text: str) -> None:
-        self.calls: list[Call] = []
-        programs: set[str] = set()
-        has_begun = False
-        for line in text.splitlines():
-            call = self._CALL.match(line)
-            named = self._PATH.search(call[3]) if call else None
-            if not call or not named or call[1] in programs:
-                continue
-            path = named[2] if named[2].startswith("/") else f"{named[1]}/{named[2]}".rstrip("/")
-            has_begun = has_begun or (call[2] == "execve" and path == LOG_SHIPPER)
-            if call[2] == "execve" and path == "/probe":
-                programs.add(call[1])
-            elif has_begun:
-                self.calls.append(Call(call[2], path, call[3]))
-        assert programs, text
-
-    def outside(self, *allowed: str) -> list[Call]:
-        """Calls with a path beside the volume and what is the kernel's own."""
-        known = (f"{VOLUME}/", "/proc/", "/dev/", *allowed)
-        places = ("/", "/proc", VOLUME)
-        return [c for c in self.calls if not c.path.startswith(known) and c.path not in places]
-
-
-def run_traced(pod: Pod, output: Path, *words: str, **fields: Any) -> tuple[Container, Trace]:
-    """Run it wrapped, under strace."""
-    if shutil.which("strace") is None:
-        pytest.skip("needs strace(1)")
-    with pod.wrapped("/probe", *words, start=False, **fields) as c:
-        options = ["-f", "-y", "-s", "4096", "-e", "trace=%file", "-o", str(output)]
-        strace = subprocess.Popen(["strace", *options, "-p", str(c.pid)], stderr=subprocess.DEVNULL)
-        status = Path(f"/proc/{c.pid}/status")
-        until(lambda: f"TracerPid:\t{strace.pid}\n" in status.read_text(), "it is traced")
-        c.start()
-        c.wait()
-        strace.wait(PATIENCE_S)
-    return c, Trace(output.read_text())
-
-
-WRITES = re.compile(r"O_WRONLY|O_RDWR|O_CREAT|O_TRUNC")
-CHANGES = re.compile(
-    r"(mkdir|mknod|rename|unlink|rmdir|link|symlink|f?chmod|l?chown|truncate|utime)"
-)
-OPENS = re.compile(r"open|exec|creat")
 NAME_SERVICE = ("/etc/hosts", "/etc/resolv.conf")
-AUTHORITIES = ("/etc/ssl/", "/usr/share/ca-certificates/", "/usr/lib/ssl/certs", "/etc/pki/")
+AUTHORITIES = ("/etc/ssl/", "/etc/pki/", "/usr/lib/ssl/cert")
 
 
 @pytest.mark.runtimes
 @pytest.mark.parametrize("tty", [True, False], ids=["tty", "pipes"])
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
 def test_no_file_of_the_image_is_opened_and_none_written_but_in_the_volume(
-    pod: Pod, hostile_root: Path, tls_backend: FakeBackend, tmp_path: Path, tty: bool, tls: bool
+    pod: Pod,
+    hostile_root: Path,
+    certificate: Path,
+    tls_backend: FakeBackend,
+    tmp_path: Path,
+    tty: bool,
+    tls: bool,
 ) -> None:
-    """What names and addresses are, which kubelet puts there; for TLS the authorities."""
-    replace(
-        hostile_root,
-        "etc/ssl/certs/ca-certificates.crt",
-        (tmp_path / "certificate.pem").read_bytes(),
-    )
+    """But for what names and addresses are, which kubelet puts there, and for TLS the authorities."""
+    replace(hostile_root, "etc/ssl/certs/ca-certificates.crt", certificate.read_bytes())
     url = tls_backend.url if tls else pod.server.state.url + INGEST_PATH
-    c, trace = run_traced(
-        pod, tmp_path / "strace", "say", "hi", "err", "x",
-        root=hostile_root, tty=tty, settings={"endpoint": url.replace("127.0.0.1", "backend.svc")},
-    )  # fmt: skip
-    assert (c.wait(), c.err) == (0, b"" if tty else b"x\n")
+    settings = {"endpoint": url.replace("127.0.0.1", "backend.svc")}
+    output = tmp_path / "strace"
+    with pod.wrapped(
+        "/probe", "say", "hi", root=hostile_root, tty=tty, settings=settings, start=False
+    ) as c:
+        with traced(c, output, *Trace.options):
+            c.start()
+            assert c.wait() == 0
+        assert (c.lines(), c.err) == (["hi"], b"")
     if tls:
-        assert b"hi" in shipped_to(tls_backend)
+        assert shipped_to(tls_backend) == c.out
     else:
         pod.check_stored(c, 0)
+    trace = Trace(output.read_text())
     outside = trace.outside(*NAME_SERVICE, *(AUTHORITIES if tls else ()))
-    assert [call for call in outside if OPENS.match(call.name)] == []
-    written = [
-        call
-        for call in trace.outside()
-        if CHANGES.match(call.name) or WRITES.search(call.arguments)
-    ]
-    assert written == []
-    in_volume = [
-        call for call in trace.calls if call.path.startswith(VOLUME) and CHANGES.match(call.name)
-    ]
-    assert in_volume, "the spool is in the volume"
+    assert [call for call in outside if call.opens] == []
+    assert [call for call in trace.outside() if call.changes] == []
+    spooled = [call for call in trace.calls if call.path.startswith(VOLUME) and call.changes]
+    assert spooled, "the spool is in the volume"

@@ -67,6 +67,23 @@ def test_a_program_finds_the_same_world(
     assert pod.left_in_volume() == []
 
 
+@pytest.mark.runtimes
+def test_a_command_is_found_by_the_images_path(pod: Pod, images: Images) -> None:
+    """As the runtime itself would find it; the rest is the command's, whatever it looks like."""
+    environ = ["PATH=/nowhere::/bin"]
+    words = ("sh", "-c", "echo $0 $PWD $PATH $1", "--", "--help")
+    root = images[Image.BUSYBOX]
+    printed = []
+    for run in (pod.bare, pod.wrapped):
+        with run(*words, root=pod.root(root), cwd="/tmp", environ=environ) as c:
+            assert c.wait() == 0
+            printed.append((c.out, c.err))
+    assert printed[1] == printed[0] == (b"-- /tmp /nowhere::/bin --help\n", b"")
+    with pod.wrapped("--version", "-x") as c:
+        assert c.wait() == 127
+        assert c.err == b"ptyshipper: --version: command not found\n"
+
+
 def check_same(bare: Container, wrapped: Container) -> None:
     """Each line of output, and each fact in the report among them."""
     lines, expected = wrapped.lines(), bare.lines()

@@ -17,7 +17,7 @@ BUNDLE = REPOSITORY / "dist" / "log-shipper"
 
 def lacking(config: pytest.Config, what: str) -> NoReturn:
     """Skip with a word; but where CI runs the whole set, nothing that it installs may be missing."""
-    if "CI" in os.environ and "not runtimes" not in config.getoption("markexpr"):
+    if "CI" in os.environ and not config.getoption("markexpr").startswith("not"):
         pytest.fail(f"{what} is missing")
     pytest.skip(f"{what} is missing")
 
