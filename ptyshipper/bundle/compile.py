@@ -121,7 +121,9 @@ def _zstd(include: Path) -> list[str]:
     headers = [Path(word) for word in listed if word.endswith("/zstd.h")]
     if not headers or not Path(library).is_absolute():
         raise MissingError("zstd's library is missing; on Debian: apt-get install libzstd-dev")
-    (include / "zstd.h").symlink_to(headers[0])
+    for name in ("zstd.h", "zstd_errors.h"):  # the one includes the other since zstd 1.5.6
+        if (headers[0].parent / name).exists():
+            (include / name).symlink_to(headers[0].parent / name)
     return [library]
 
 
