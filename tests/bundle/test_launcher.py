@@ -223,6 +223,20 @@ def test_without_a_free_descriptor_the_command_runs_bare(volume: Volume, command
     assert Report(command)["nofile"] == 3
 
 
+def test_what_was_closed_is_not_used_where_nothing_else_is_free(
+    volume: Volume, command: Path
+) -> None:
+    """A tree on the program's stdin would be worse than no wrapper."""
+
+    def setup() -> None:
+        os.dup2(2, 3)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (4, 1_000))
+
+    ended = execute(volume.launcher, ["log-shipper", str(command)], setup=setup, closed=(0, 1))
+    assert ended.status == PROBE_STATUS
+    assert sorted(Report(command).fds) == [2, 3]
+
+
 def test_a_running_wrapper_holds_its_tree(volume: Volume) -> None:
     """For as long as it lives, so that an installer leaves the tree alone."""
     assert not is_locked(volume.tree)
