@@ -13,6 +13,7 @@ import shlex
 from datetime import datetime
 from typing import Any
 
+from ptyshipper.printed.losses import lost
 from ptyshipper.records import (
     OUTPUT_KINDS,
     Kind,
@@ -20,7 +21,6 @@ from ptyshipper.records import (
     read_exited,
     read_resized,
 )
-from ptyshipper.view.lines import lost
 from ptyshipper.view.newlines import NewLines
 from ptyshipper.view.text import json_text
 

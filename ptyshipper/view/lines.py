@@ -7,17 +7,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, GapCause, Kind, Record, read_gap
+from ptyshipper.printed.losses import Lost, lost
+from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, Kind, Record
 
 MAX_LINE_BYTES = 1 << 20
 """A longer line comes in several pieces, so that a program which prints no newline fills no memory."""
-
-CAUSES = {
-    GapCause.OVERFLOW: "the spool was full",
-    GapCause.CORRUPT: "the spool was damaged",
-    GapCause.SPOOL_FAILED: "the spool could not be written",
-    GapCause.BACKEND_LOST: "the backend had lost them",
-}
 
 
 class Line(NamedTuple):
@@ -27,17 +21,6 @@ class Line(NamedTuple):
     stream: str
     content: bytes
     complete: bool
-
-
-class Lost(NamedTuple):
-    """Output that is missing here."""
-
-    time_us: int
-    lost_bytes: int
-    cause: str
-
-    def __str__(self) -> str:
-        return f"{self.lost_bytes} bytes lost: {self.cause}"
 
 
 class _Partial:
@@ -98,11 +81,3 @@ class LineAssembler:
         """The lines that were begun and never ended, in the order that they began."""
         begun = sorted(self._partial, key=lambda name: self._partial[name].time_us)
         return [self._piece(name) for name in begun]
-
-
-def lost(record: Record) -> Lost:
-    """A gap record, in words."""
-    gap = read_gap(record.payload)
-    known = gap.cause in GapCause.__members__.values()
-    cause = CAUSES[GapCause(gap.cause)] if known else f"cause {gap.cause}"
-    return Lost(record.time_us, gap.lost_bytes, cause)

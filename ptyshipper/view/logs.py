@@ -8,11 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ptyshipper.printed.cells import settled
+from ptyshipper.printed.losses import Lost, lost
 from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, Kind, Record, read_started
 from ptyshipper.view import text
-from ptyshipper.view.cells import settled
 from ptyshipper.view.client import Backend, Session
-from ptyshipper.view.lines import Line, LineAssembler, Lost, lost
+from ptyshipper.view.lines import Line, LineAssembler
 from ptyshipper.view.output import ends_quietly, is_person, wants_colours
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any
 
-RESET = "\x1b[0m"
+from ptyshipper.printed.cells import RESET as RESET
+
 DIM = "\x1b[2m"
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"

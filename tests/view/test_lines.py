@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper import records
+from ptyshipper.printed.losses import CAUSES, Lost
 from ptyshipper.records import GapCause, Kind, Record
 from ptyshipper.view import lines
-from ptyshipper.view.lines import Line, LineAssembler, Lost
+from ptyshipper.view.lines import Line, LineAssembler
 
 
 def out(content: bytes, time_us: int = 0, kind: Kind = Kind.STDOUT) -> Record:
@@ -81,7 +82,7 @@ def test_every_cause_of_a_gap_has_words(cause: int) -> None:
     """Also one of a later version."""
     (found,) = assembled(gap(3, cause))
     assert str(found).startswith("3 bytes lost: ")
-    assert set(lines.CAUSES) == set(GapCause)
+    assert set(CAUSES) == set(GapCause)
 
 
 def test_endless_line_is_given_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

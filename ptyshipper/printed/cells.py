@@ -1,7 +1,8 @@
 """A line that was written over, as its terminal showed it in the end. Pure.
 
 A progress bar returns to its start many times, and what is shorter covers only part of what was
-there: cells are overwritten one by one, as a terminal does, until something erases the rest.
+there: cells are overwritten one by one, as a terminal does, until something erases the rest. Backspaces
+and moves within the line count as well.
 """
 
 from __future__ import annotations
@@ -9,21 +10,25 @@ from __future__ import annotations
 import re
 from itertools import groupby
 from operator import itemgetter
-from unicodedata import category, east_asian_width
 
-from ptyshipper.view.text import RESET
+from ptyshipper.printed.widths import width
+
+RESET = "\x1b[0m"
 
 _PIECES = re.compile(
     r"(?P<run>[\x20-\x7e]+)"
     r"|\x1b\[(?P<colour>[0-9;:]*)m"
     r"|\x1b\[(?P<erase>[0-2]?)K"
+    r"|\x1b\[(?P<move>[0-9]{0,5}[CDG])"
     r"|(?P<other>\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\))"
     r"|(?P<one>.)",
     re.DOTALL,
 )
+_MOVES = re.compile(r"[\r\x08]|\x1b\[[0-9]{0,5}[CDG]")
 _TAB = 8
 _MAX_TABBED_COLUMN = 1_024
-"""Beyond, a tab is one cell wide: a line of a million tabs is to take no eight million cells."""
+"""Beyond, a tab is one cell wide and nothing moves to the right: a line of a million tabs is to take no
+eight million cells."""
 _MAX_CELL_CHARACTERS = 16
 _MAX_COLOURS, _MAX_COLOUR_CHARACTERS = 8, 64
 """Of what is in force at a time. Every cell may be given a colour of its own."""
@@ -34,23 +39,14 @@ Colours = tuple[str, ...]
 def settled(text: str) -> str:
     """``text``, a line without its newline, after the last of its returns; colours are kept."""
     text = text.rstrip("\r")
-    if "\r" not in text:
+    if not _MOVES.search(text):
         return text
-    row = _Row()
-    for piece in _PIECES.finditer(text):
-        kind = piece.lastgroup
-        if kind == "run":
-            row.put(piece[0])
-        elif kind == "colour":
-            row.colour(piece["colour"])
-        elif kind == "erase":
-            row.erase(piece["erase"])
-        elif kind == "one":
-            row.put_one(piece["one"])
+    row = Row()
+    row.feed(text)
     return row.text()
 
 
-class _Row:
+class Row:
     """Cells and a cursor. The second cell of a wide character is empty."""
 
     def __init__(self) -> None:
@@ -58,6 +54,24 @@ class _Row:
         self._cell_colours: list[Colours] = []
         self._colours: Colours = ()
         self._column = 0
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def feed(self, text: str) -> None:
+        """Write ``text``, in which no sequence is cut off; those that are not known do nothing."""
+        for piece in _PIECES.finditer(text):
+            kind = piece.lastgroup
+            if kind == "run":
+                self.put(piece[0])
+            elif kind == "colour":
+                self.colour(piece["colour"])
+            elif kind == "erase":
+                self.erase(piece["erase"])
+            elif kind == "move":
+                self.move(piece["move"])
+            elif kind == "one":
+                self.put_one(piece["one"])
 
     def put(self, characters: str, width: int | None = None) -> None:
         """Write a run of narrow characters, or one that is ``width`` cells wide."""
@@ -81,13 +95,24 @@ class _Row:
         elif character == "\t":
             wide = _TAB - self._column % _TAB if self._column < _MAX_TABBED_COLUMN else 1
             self._column += wide
-        elif category(character) in ("Mn", "Me", "Cf") and 0 < self._column <= len(self._cells):
+        elif character == "\b":
+            self._column = max(0, self._column - 1)
+        elif (cells := width(character)) == 0 and 0 < self._column <= len(self._cells):
             at = self._column - 1
             at -= self._cells[at] == "" and at > 0
             if len(self._cells[at]) < _MAX_CELL_CHARACTERS:
                 self._cells[at] += character
         else:
-            self.put(character, 2 if east_asian_width(character) in "WF" else 1)
+            self.put(character, max(1, cells))
+
+    def move(self, how: str) -> None:
+        """To the right (C), to the left (D), or to a column, counted from 1 (G)."""
+        count = max(1, int(how[:-1] or 1))
+        if how[-1] == "D":
+            self._column = max(0, self._column - count)
+            return
+        column = self._column + count if how[-1] == "C" else count - 1
+        self._column = min(column, max(self._column, _MAX_TABBED_COLUMN))
 
     def erase(self, what: str) -> None:
         """From here to the end, to here from the beginning (1), or all of it (2)."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptyshipper.view.cells import settled
+from ptyshipper.printed.cells import settled
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,14 @@ from ptyshipper.view.cells import settled
         ("xe\u0301\ra", "ae\u0301"),
         ("no return \x1b[31mred", "no return \x1b[31mred"),
         ("\x1b]0;title\x07ab\rX", "Xb"),
+        ("working |\b/\b-", "working -"),
+        ("\b\bx", "x"),
+        ("50%\x1b[1G100%", "100%"),
+        ("50%\x1b[G\x1b[K7%", "7%"),
+        ("abc\x1b[2DX", "aXc"),
+        ("abc\x1b[99999DX", "Xbc"),
+        ("a\x1b[3Cb", "a   b"),
+        ("a\x1b[99999Cb", "a" + " " * 1023 + "b"),
     ],
 )
 def test_what_is_left(printed: str, left: str) -> None:
@@ -54,7 +62,19 @@ def test_no_return_is_left_of_any_line(printed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["\t", "\u0301", "\x1b[31mx", "x\r", "\x1b]", "\x1b[1;", "日", "\x1b[2K\t"]
+    "unit",
+    [
+        "\t",
+        "\u0301",
+        "\x1b[31mx",
+        "x\r",
+        "\x1b]",
+        "\x1b[1;",
+        "日",
+        "\x1b[2K\t",
+        "\b",
+        "\x1b[2K\x1b[999C",
+    ],
 )
 def test_hostile_line_takes_no_more_than_its_length(unit: str) -> None:
     """A million bytes of it: quadratic work would take minutes."""
