@@ -133,7 +133,7 @@ static bool has_checksum(const struct archive *archive)
 
 struct header {
     char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], checksum[8], type, link[100];
-    char magic[6], version[2], user[32], group[32], device[2][8], prefix[155], padding[12];
+    char magic_and_version[8], user[32], group[32], device[2][8], prefix[155], padding[12];
 };
 _Static_assert(sizeof(struct header) == BLOCK, "POSIX says so");
 
@@ -215,8 +215,10 @@ static bool unpack_entry(struct stream *stream, int to_fd, const unsigned char b
                          uint64_t *room)
 {
     const struct header *header = (const struct header *)(const void *)block;
+    static const char magic[] = "ustar\00000";
     uint64_t size, mode;
-    if (!is_checksum_right(block) || memcmp(header->magic, "ustar\00000", 8) != 0 ||
+    if (!is_checksum_right(block) ||
+        memcmp(header->magic_and_version, magic, sizeof header->magic_and_version) != 0 ||
         !octal(header->size, sizeof header->size, &size) ||
         !octal(header->mode, sizeof header->mode, &mode))
         return damaged("it is no ustar archive");

@@ -344,20 +344,23 @@ static const char *remedy(int error)
     }
 }
 
+/* Installs into a directory that is made where it is missing. */
+static bool make_and_install(const struct source *source, const char *dir)
+{
+    if (mkdir(dir, 0755) != 0 && errno != EEXIST)
+        return fail("creating", "it");
+    int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir_fd < 0)
+        return fail("opening", "it");
+    bool is_installed = install(source, dir_fd);
+    close(dir_fd);
+    return is_installed;
+}
+
 static int install_command(const char *dir)
 {
     struct source source;
-    int dir_fd = -1;
-    bool is_installed = false;
-    if (open_source(&source)) {
-        if (mkdir(dir, 0755) != 0 && errno != EEXIST)
-            fail("creating", "it");
-        else if ((dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-            fail("opening", "it");
-        else
-            is_installed = install(&source, dir_fd);
-    }
-    if (is_installed) {
+    if (open_source(&source) && make_and_install(&source, dir)) {
         SAY(STDOUT_FILENO, "installed " VERSION " in ", dir);
         return EXIT_SUCCESS;
     }
