@@ -131,6 +131,26 @@ def test_a_signal_that_was_ignored_stays_so(volume: Path) -> None:
     assert (ignored, plain) == (1 << 12, 0)
 
 
+@pytest.mark.parametrize("limit", [6, 8, 10, 12, 13, 14, 15, 16, 17, 18, 24])
+def test_with_few_descriptors_the_program_runs_all_the_same(
+    volume: Path, server: Server, tmp_path: Path, limit: int
+) -> None:
+    """And where the wrapper runs, what was printed arrives."""
+    deployment_id = fresh_deployment_id()
+    environ = shipping_environ(server, tmp_path, deployment_id=str(deployment_id))
+    wrapper = f"ulimit -n {limit}; exec {volume}/log-shipper sh -c 'echo out; exit 7'"
+    done = run(["sh", "-c", wrapper], environ)
+    assert (done.returncode, done.stdout) == (7, b"out\n")
+    if not done.stderr:
+        assert only_session(server, deployment_id).streams[1] == b"out\n"
+    else:
+        assert done.stderr == (
+            b"ptyshipper: can't start a process (Too many open files);"
+            b" the program runs without the wrapper\n"
+        )
+    assert bool(done.stderr) == (limit < 16)
+
+
 def test_its_other_name_is_the_local_command(
     ptyshipper: str, server: Server, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ threads begin after the fork; the terminal is restored before anyone waits for t
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import select
@@ -16,7 +17,7 @@ from ptyshipper.child.environment import conceal
 from ptyshipper.child.program import ExitStatus, Program
 from ptyshipper.child.reaper import reap, wait_for_end
 from ptyshipper.child.signals import Policy, Pristine, SignalQueue, policy
-from ptyshipper.child.spawn import Command, let_go, spawn
+from ptyshipper.child.spawn import Command, execute, failure_to_start, let_go, spawn
 from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
 from ptyshipper.child.terminal import NO_SIZE, Terminal, outer_terminal, rows_cols
 from ptyshipper.errors import SpawnError
@@ -25,6 +26,7 @@ from ptyshipper.variables import PRIVATE_PREFIX, TTY_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
     from ptyshipper.child.environment import Environment
     from ptyshipper.config import AgentSettings, TtyMode
@@ -33,7 +35,11 @@ if TYPE_CHECKING:
     from ptyshipper.uplink.uplink import Uplink
 
 _PRIVATE_PREFIX = PRIVATE_PREFIX.encode()
+_NO_PROCESS = (errno.EAGAIN, errno.ENOMEM)
+"""What fork(2) says where the limit of processes, or memory, allows no other."""
+
 _LONG_WAIT_MS = 1_000
+_FREE_DESCRIPTORS = 12
 _COMMAND_BYTES = 8_192
 """Of a command as much is told as fits this, encoded; the whole description may take twice that."""
 
@@ -141,18 +147,33 @@ class Agent:
     def _spawn(self) -> tuple[Program, StdioPlan]:
         """Start the program as planned, or on plain pipes where no pty can be had."""
         stdio = plan(self._tty, self._closed)
+        if not _has_free_descriptors():
+            self._become_program(os.strerror(errno.EMFILE))
         try:
             self._terminal = outer_terminal(stdio)
             return spawn(self._command, stdio, self._terminal, self._pristine), stdio
         except (OSError, termios.error) as error:
             self._terminal = None
+            if error.args[0] in _NO_PROCESS:
+                self._become_program(error.args[-1])
             self.warn(f"no pseudo-terminal can be had ({error.args[-1]}); the program gets pipes")
         stdio = plan("never", self._closed)
         try:
             return spawn(self._command, stdio, None, self._pristine), stdio
         except OSError as error:
-            reason = f"can't start a process: {error.strerror}"
-            raise SpawnError("fork", error.errno or 0, reason, 126) from None
+            self._become_program(error.strerror)
+
+    def _become_program(self, reason: object) -> NoReturn:
+        """There can't be a second process, or no pipe to it: so the program is the only one, as bare.
+
+        Raises:
+            SpawnError: it can't be executed.
+        """
+        self.warn(f"can't start a process ({reason}); the program runs without the wrapper")
+        for fd in self._closed:
+            os.close(fd)
+        self._pristine.restore()
+        raise failure_to_start(self._command.argv[0], execute(self._command))
 
     def _begin_recording(
         self, settings: AgentSettings, stdio: StdioPlan
@@ -234,6 +255,21 @@ class Agent:
                         pass
                 elif arrived.signo in IMPATIENCE and arrived.signo not in self._pristine.ignored:
                     return uplink.delivered
+
+
+def _has_free_descriptors() -> bool:
+    """Whether there are enough for pipes, a spool and a connection. Found out now, since a program that
+    has been started can't be left alone any more."""
+    taken: list[int] = []
+    try:
+        while len(taken) < _FREE_DESCRIPTORS:
+            taken.append(os.open("/", os.O_PATH | os.O_CLOEXEC))
+    except OSError:
+        return False
+    finally:
+        for fd in taken:
+            os.close(fd)
+    return True
 
 
 def _tty_variable(environment: Environment) -> TtyMode:

@@ -46,16 +46,15 @@ def main() -> NoReturn:
 
 def main_bundled() -> NoReturn:
     """The bundle's one entry point: which of the two it is, the launcher tells."""
-    pristine = signals.seize()
+    signals.seize()  # again, in the interpreter's own way: the launcher blocked them before
     from ptyshipper.launch import received
 
     launch = received()
     if launch is None:
         _fail("this is a part of log-shipper; start log-shipper itself", 2)
-    pristine = signals.Pristine(pristine.mask, launch.ignored)
     if launch.name == "ptyshipper":
-        _ptyshipper(pristine, launch)
-    _log_shipper(pristine, launch)
+        _ptyshipper(launch.pristine, launch)
+    _log_shipper(launch.pristine, launch)
 
 
 def _log_shipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:

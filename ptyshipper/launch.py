@@ -4,7 +4,8 @@ The launcher starts this process with an environment of its own, in which nothin
 harm it and nothing private can be read by others. What it was given itself comes beside it:
 
 - the program's environment, byte for byte, in a file in memory;
-- the signals that were ignored: CPython ignores two of them itself before its first line runs;
+- the signals that were ignored, two of which CPython ignores itself before its first line runs, and
+  those that were blocked: the launcher blocks all, so that none is lost until we take them;
 - a descriptor of the directory that this runs from, locked so that an installer leaves it alone;
 - the name it was called by, and the directory it is installed in.
 """
@@ -15,11 +16,13 @@ import os
 import sys
 
 from ptyshipper.child.environment import Environment
+from ptyshipper.child.signals import Pristine
 
 VARIABLE = "PTYSHIPPER_LAUNCH"
-"""``<environment fd> <tree fd> <mask of ignored signals, hex> <name> <directory>``"""
+"""``<environment fd> <tree fd> <ignored signals> <blocked signals> <name> <directory>``: signals as a
+mask in hex, bit n-1 for signal n."""
 
-_FIELDS = 5
+_FIELDS = 6
 _HELPER = "launch"
 _CA_FILE = "cacert.pem"
 _READ_BYTES = 65_536
@@ -30,14 +33,15 @@ class Launch:
     """How the launcher was called.
 
     ``directory`` is where it is installed, ``helper`` the path of the program that execs with any
-    environment, ``ca_file`` that of the certificates which the bundle brings along, ``ignored`` the
-    signals that were ignored.
+    environment, ``ca_file`` that of the certificates which the bundle brings along, ``pristine`` how
+    signals were.
     """
 
     def __init__(self, text: str, tree: str) -> None:
-        environment_fd, tree_fd, mask, self.name, self.directory = text.split(" ", _FIELDS - 1)
+        fields = text.split(" ", _FIELDS - 1)
+        environment_fd, tree_fd, ignored, blocked, self.name, self.directory = fields
         self.environment = Environment.from_block(_read_all(int(environment_fd)))
-        self.ignored = frozenset(n for n in range(1, _SIGNALS + 1) if int(mask, 16) >> (n - 1) & 1)
+        self.pristine = Pristine(_signals(blocked), _signals(ignored))
         self.helper = os.fsencode(f"{tree}/{_HELPER}")
         self.ca_file = f"{tree}/{_CA_FILE}"
         os.set_inheritable(int(tree_fd), False)
@@ -52,6 +56,10 @@ def received() -> Launch | None:
     if not getattr(sys, "frozen", False):
         return None
     return Launch(os.environ.pop(VARIABLE, ""), os.path.dirname(sys.executable))
+
+
+def _signals(mask: str) -> frozenset[int]:
+    return frozenset(n for n in range(1, _SIGNALS + 1) if int(mask, 16) >> (n - 1) & 1)
 
 
 def _read_all(fd: int) -> bytes:

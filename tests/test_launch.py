@@ -16,11 +16,11 @@ BLOCK = b"A=1\0A=2\0nameless\0=\xff\0"
 
 
 @contextmanager
-def handed_over(environment_fd: int, mask: str = "0") -> Iterator[str]:
+def handed_over(environment_fd: int, ignored: str = "0", blocked: str = "0") -> Iterator[str]:
     tree_fd = os.open("/", os.O_RDONLY)
     os.set_inheritable(tree_fd, True)
     try:
-        yield f"{environment_fd} {tree_fd} {mask} log-shipper /a volume"
+        yield f"{environment_fd} {tree_fd} {ignored} {blocked} log-shipper /a volume"
         assert not os.get_inheritable(tree_fd), "the program must not inherit it"
     finally:
         os.close(tree_fd)
@@ -51,9 +51,9 @@ def test_the_environment_comes_byte_for_byte_and_its_descriptor_goes(make: objec
 
 
 def test_the_rest_is_said_in_one_line() -> None:
-    with handed_over(in_memory(), f"{1 << 12 | 1 << 63:x}") as text:
+    with handed_over(in_memory(), f"{1 << 12 | 1 << 63:x}", "3") as text:
         launch = Launch(text, "/volume/.log-shipper/1")
-    assert launch.ignored == {13, 64}
+    assert (launch.pristine.ignored, launch.pristine.mask) == ({13, 64}, {1, 2})
     assert (launch.name, launch.directory) == ("log-shipper", "/a volume")
     assert launch.helper == b"/volume/.log-shipper/1/launch"
     assert str(launch.ca_file) == "/volume/.log-shipper/1/cacert.pem"

@@ -173,13 +173,7 @@ def test_the_limit_of_processes_is_the_programs_to_reach(pod: Pod) -> None:
 
 @pytest.mark.runtimes
 @pytest.mark.parametrize("tty", [False, True], ids=["pipes", "tty"])
-@pytest.mark.parametrize(
-    "pids",
-    [
-        pytest.param(1, marks=pytest.mark.xfail(reason="the wrapper needs a process of its own")),
-        *(2, 3, 4),
-    ],
-)
+@pytest.mark.parametrize("pids", [1, 2, 3, 4])
 def test_where_hardly_a_process_can_be_had_the_program_runs_all_the_same(
     pod: Pod, pids: int, tty: bool
 ) -> None:

@@ -33,6 +33,9 @@ LOADER = "ld-bundled.so.2"
 """PyInstaller's bootloader knows that it was started by a loader from a name like this, and looks at
 argv[0] then (pyi_path.c: ``ld-*.so.N``)."""
 
+UNWINDER = "libgcc_s.so.1"
+"""The C library loads it by itself where a thread ends early, and would look for it in the image."""
+
 TREES = ".log-shipper"
 
 NOWHERE = b"/proc/-"
@@ -43,21 +46,32 @@ SEARCHED = {
     "libc.so.6": (
         b"/etc/nsswitch.co",
         b"/var/run/nscd/so",
+        b"/etc/host.conf",
+        b"/etc/gai.conf",
         b"/etc/localtime",
         b"/usr/share/zoneinfo",
         b"/usr/lib/locale",
     ),
 }
 """Paths of the image that the C library would read, and that are patched to lead nowhere, by as much of
-each as a compiler keeps together (16 bytes). What is left is meant to be read there: /etc/hosts,
-/etc/resolv.conf, /etc/host.conf and /etc/gai.conf."""
+each as a compiler keeps together (16 bytes). What is left is the kubelet's and meant to be read:
+/etc/hosts and /etc/resolv.conf."""
 
 ENCODINGS = {"__init__", "aliases", "ascii", "latin_1", "utf_8"}
 """Character sets that are used by name."""
 
 _ID_DIGITS = 12
-TOOLS = {"ldd": "libc-bin", "readelf": "binutils", "strip": "binutils", "zstd": "zstd"}
+TOOLS = {
+    "gcc": "gcc",
+    "ldd": "libc-bin",
+    "readelf": "binutils",
+    "strip": "binutils",
+    "zstd": "zstd",
+}
 """What is run beside the compiler, and Debian's package of it."""
+
+_NOBODY = "http://127.0.0.1:1/"
+"""Where nobody listens: below 1024, and no service has it."""
 
 _LIBRARY = re.compile(r"=> (/\S+) \(")
 _INTERPRETER = re.compile(r"interpreter: (/[^\]]+)\]")
@@ -113,8 +127,23 @@ def build(output: Path, work: Path) -> None:
     packed = output / "log-shipper"
     frame = pack.compress(pack.archive(tree))
     _replace(packed, pack.append((work / "installer").read_bytes(), frame))
+    try_out(image, work)
     size_bytes = sum(path.stat().st_size for path in _files(tree))
     print(f"{packed}: {packed.stat().st_size / 1e6:.1f} MB; unpacked {size_bytes / 1e6:.1f} MB")
+
+
+def try_out(image: Path, work: Path) -> None:
+    """See that it wraps and that it tries to ship: what was left out may be missed only then.
+
+    Raises:
+        BuildError: it does not.
+    """
+    settings = {"ENDPOINT": _NOBODY, "TOKEN": "x", "FLUSH_TIMEOUT_S": "1", "SPOOL_DIR": str(work)}
+    environ = {f"_PRIVATE_ANVILOPS_LOG_{name}": value for name, value in settings.items()}
+    command = [str(image.resolve() / "log-shipper"), "echo", "wrapped"]
+    said = _run(command, {**os.environ, **environ})
+    if "wrapped" not in said or "connection refused" not in said:
+        raise BuildError(f"what was built does not work:\n{said.strip()}")
 
 
 def freeze(work: Path) -> Path:
@@ -164,6 +193,10 @@ def add_c_library(tree: Path) -> None:
             if not target.exists() and Path(library).resolve() != loader.resolve():
                 shutil.copyfile(library, target)
     shutil.copyfile(loader, tree / LOADER)
+    unwinder = Path(_run(["gcc", f"-print-file-name={UNWINDER}"]).strip())
+    if not unwinder.is_absolute():
+        raise BuildError(f"{UNWINDER} is missing; on Debian: apt-get install libgcc-s1")
+    shutil.copyfile(unwinder, tree / UNWINDER)
 
 
 def add_data(tree: Path) -> None:

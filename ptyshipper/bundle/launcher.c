@@ -68,6 +68,11 @@ static bool failed(const char *what)
 
 /* ---- What the program is to get as it was ---- */
 
+/* How signals were found, bit n-1 for signal n. */
+struct signals {
+    uint64_t ignored, blocked;
+};
+
 /* The signals that are ignored, bit n-1 for signal n. Python changes some before its first line. The
  * kernel is asked, since the C library hides the signals that it keeps for itself. */
 static uint64_t ignored_signals(void)
@@ -80,6 +85,21 @@ static uint64_t ignored_signals(void)
             ignored |= UINT64_C(1) << (signo - 1);
     }
     return ignored;
+}
+
+/* Blocks all signals that can be, and returns what was blocked before, bit n-1 for signal n. Until the
+ * wrapper takes signals, one would kill it, or as PID 1 be dropped by the kernel. A blocked one waits,
+ * across the exec. The kernel is asked, since the C library leaves out the two that it uses itself. */
+static uint64_t block_signals(void)
+{
+    uint64_t all = UINT64_MAX, before = 0;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, SIGNALS / 8);
+    return before;
+}
+
+static void unblock_signals(uint64_t before)
+{
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, SIGNALS / 8);
 }
 
 /* Writes all entries, each ended by a NUL. The kernel lays them end to end, so this is one write,
@@ -182,7 +202,7 @@ static bool open_tree(const char *dir, int *tree_fd)
 /* Execs DIR/log-shipper: while this launcher was started, an installer may have put a newer one there
  * and deleted our tree. How often that was done is told by the path, "DIR/././log-shipper" the second
  * time, since arguments and environment are the program's. */
-static void relaunch(const char *dir, char *const argv[])
+static void relaunch(const char *dir, uint64_t blocked, char *const argv[])
 {
     static const char dots[2 * RELAUNCHES + 1] = "./././";
     const char *path = executed_as(), *at = base_name(path);
@@ -194,8 +214,11 @@ static void relaunch(const char *dir, char *const argv[])
     if (done == RELAUNCHES)
         return;
     char *newer = JOIN(dir, "/", dots + strlen(dots) - 2 * (done + 1), "log-shipper");
-    if (newer != NULL)
+    if (newer != NULL) {
+        unblock_signals(blocked); /* it looks itself */
         execve(newer, argv, environ);
+        block_signals();
+    }
     free(newer);
 }
 
@@ -223,13 +246,15 @@ static int handed_over(int fd)
 }
 
 /* Execs the loader. Returns false where that fails. */
-static bool exec_wrapper(const char *name, const char *dir, uint64_t ignored, int env_fd, int tree_fd,
-                         int argc, char *const argv[])
+static bool exec_wrapper(const char *name, const char *dir, const struct signals *signals,
+                         int env_fd, int tree_fd, int argc, char *const argv[])
 {
-    char env_number[NUMBER_SIZE], tree_number[NUMBER_SIZE], ignored_number[NUMBER_SIZE];
+    char env_number[NUMBER_SIZE], tree_number[NUMBER_SIZE], ignored_number[NUMBER_SIZE],
+        blocked_number[NUMBER_SIZE];
     const char *env_text = as_text((uint64_t)env_fd, 10, env_number);
     const char *tree_text = as_text((uint64_t)tree_fd, 10, tree_number);
-    const char *ignored_text = as_text(ignored, 16, ignored_number);
+    const char *ignored_text = as_text(signals->ignored, 16, ignored_number);
+    const char *blocked_text = as_text(signals->blocked, 16, blocked_number);
 
     char *tree = JOIN(dir, "/", TREE_BELOW_DIR);
     if (tree != NULL && !is_path_for_the_loader(tree)) {
@@ -248,7 +273,8 @@ static bool exec_wrapper(const char *name, const char *dir, uint64_t ignored, in
         "LC_ALL=C",
         "TZ=UTC0",
         JOIN("OPENSSL_CONF=", tree, "/openssl.cnf"),
-        JOIN("PTYSHIPPER_LAUNCH=", env_text, " ", tree_text, " ", ignored_text, " ", name, " ", dir),
+        JOIN("PTYSHIPPER_LAUNCH=", env_text, " ", tree_text, " ", ignored_text, " ", blocked_text, " ",
+             name, " ", dir),
         NULL,
     };
     char *const options[] = {
@@ -276,16 +302,19 @@ static bool exec_wrapper(const char *name, const char *dir, uint64_t ignored, in
 }
 
 /* Returns false where the wrapper can't be started. Nothing that was opened is left open. */
-static bool start_wrapper(const char *name, uint64_t ignored, int argc, char *const argv[])
+static bool start_wrapper(const char *name, const struct signals *signals, int argc,
+                          char *const argv[])
 {
     char *dir = own_directory();
     if (dir == NULL)
         return failed("finding its directory");
+    if (access("/proc/self/exe", F_OK) != 0) /* PyInstaller's program finds itself by it */
+        return failed("looking for /proc/self/exe");
     int tree_fd;
     if (!open_tree(dir, &tree_fd)) {
         int error = errno;
         if (error == ENOENT)
-            relaunch(dir, argv);
+            relaunch(dir, signals->blocked, argv);
         errno = error;
         return false;
     }
@@ -299,7 +328,7 @@ static bool start_wrapper(const char *name, uint64_t ignored, int argc, char *co
     }
     tree_fd = handed_over(tree_fd);
     env_fd = handed_over(env_fd);
-    exec_wrapper(name, dir, ignored, env_fd, tree_fd, argc, argv);
+    exec_wrapper(name, dir, signals, env_fd, tree_fd, argc, argv);
     int error = errno;
     close(env_fd);
     close(tree_fd);
@@ -397,19 +426,20 @@ static _Noreturn void exec_program(int argc, char *const argv[])
 
 int main(int argc, char *argv[])
 {
-    uint64_t ignored = ignored_signals();
     const char *called = argc > 0 ? argv[0] : "";
     if (strcmp(called, "exec-program") == 0)
         exec_program(argc, argv);
 
+    struct signals signals = {.blocked = block_signals(), .ignored = ignored_signals()};
     bool is_ptyshipper = strcmp(base_name(called), "ptyshipper") == 0;
     hold_stdio();
-    start_wrapper(is_ptyshipper ? "ptyshipper" : "log-shipper", ignored, argc, argv);
+    start_wrapper(is_ptyshipper ? "ptyshipper" : "log-shipper", &signals, argc, argv);
     const char *reason = strerror(errno);
     if (is_ptyshipper) {
         SAY(STDERR_FILENO, "can't start: ", doing, ": ", reason, "; install it anew");
         _exit(EXIT_FAILED);
     }
     SAY(STDERR_FILENO, "can't start: ", doing, ": ", reason, "; the command runs without it");
+    unblock_signals(signals.blocked);
     run_bare(argc > 1 ? argv + 1 : (char *const[]){NULL});
 }

@@ -168,7 +168,7 @@ class _Start:
         self.close_one(report_write)
         report = os.read(report_read, REPORT.size)
         if len(report) < REPORT.size:
-            raise SpawnError("fork", errno.EAGAIN, "the program's session could not be set up", 126)
+            raise OSError(errno.EAGAIN, "the program's session could not be set up")
         self._temporary.remove(report_read)
         return Program(
             REPORT.unpack(report)[1],

@@ -14,6 +14,7 @@ from ptyshipper.bundle.build import (
     ENCODINGS,
     LOADER,
     SEARCHED,
+    UNWINDER,
     BuildError,
     add_c_library,
     close_to_the_image,
@@ -45,7 +46,7 @@ def run_in(tree: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_a_program_brings_its_c_library_along(tree: Path) -> None:
-    assert {LOADER, "libc.so.6"} <= {path.name for path in tree.iterdir()}
+    assert {LOADER, UNWINDER, "libc.so.6"} <= {path.name for path in tree.iterdir()}
     assert run_in(tree, "/proc/self/maps").returncode == 0
 
 

@@ -59,7 +59,7 @@ def test_it_unpacks_beside_itself_and_becomes_the_launcher(packed: Path) -> None
         assert (seen["ignored"], seen["pending"]) == (0, 0)
         assert 0 not in seen.fds
         assert len(seen.fds) == 4
-        assert seen.launch[3:] == [b"log-shipper", bytes(private(packed.parent))]
+        assert seen.launch[4:] == [b"log-shipper", bytes(private(packed.parent))]
     assert stat.S_IMODE(private(packed.parent).stat().st_mode) == 0o700
 
 
@@ -67,7 +67,7 @@ def test_under_the_other_name_it_is_the_other_program(packed: Path) -> None:
     """All its subcommands but install are the wrapper's."""
     assert execute(packed, ["ptyshipper", "run", "--", "x"]) == RAN
     seen = report(packed.parent)
-    assert seen.launch[3] == b"ptyshipper"
+    assert seen.launch[4] == b"ptyshipper"
     assert seen.arguments == [b"run", b"--", b"x"]
 
 
@@ -101,7 +101,7 @@ def test_from_the_image_it_runs_as_well(old: Version, tmp_path: Path) -> None:
 class Jail:
     """A root of its own in which nobody but root may write, for a user without rights.
 
-    The file is /own/log-shipper; /reports/command is a probe. There is no /proc.
+    The file is /own/log-shipper; /reports/command is a probe.
     """
 
     PLACES = ("own", "temporary", "tmp", "var/tmp", "dev/shm", "run", "here")
@@ -147,8 +147,10 @@ class Jail:
 
 
 @pytest.fixture
-def jail(old: Version, probe: Path, tmp_path: Path) -> Jail:
-    return Jail(tmp_path / "root", old, probe)
+def jail(old: Version, probe: Path, tmp_path: Path) -> Iterator[Jail]:
+    jail = Jail(tmp_path / "root", old, probe)
+    with mounted(jail.root / "proc", "-t", "proc", "proc"):
+        yield jail
 
 
 @needs_root
@@ -161,7 +163,7 @@ def test_the_first_place_that_allows_it_is_taken(jail: Jail, index: int) -> None
     seen = report(jail.root / place, OTHER_UID)
     assert seen["uid"] == OTHER_UID
     assert seen["finds_app"]
-    assert os.path.normpath(seen.launch[4]) == os.fsencode(f"/{place}/{TREES}-{OTHER_UID}")
+    assert os.path.normpath(seen.launch[5]) == os.fsencode(f"/{place}/{TREES}-{OTHER_UID}")
 
 
 @needs_root
@@ -273,8 +275,7 @@ def test_a_limit_on_files_does_not_kill(jail: Jail) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGXFSZ})
         os.umask(0o137)
 
-    with mounted(jail.root / "proc", "-t", "proc", "proc"):  # which tells what is pending
-        ended = jail.run("/reports/command", limit=limit)
+    ended = jail.run("/reports/command", limit=limit)
     assert ended.status == PROBE_STATUS
     assert ".: File too large; " in ended.err
     seen = Report(jail.root / "reports" / "command")

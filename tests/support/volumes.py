@@ -103,13 +103,13 @@ class Report:
 
     @property
     def launch(self) -> list[bytes]:
-        """The fields of PTYSHIPPER_LAUNCH: env_fd, tree_fd, ignored signals, name, directory."""
+        """PTYSHIPPER_LAUNCH: env_fd, tree_fd, ignored and blocked signals, name, directory."""
         (value,) = (
             entry.removeprefix(b"PTYSHIPPER_LAUNCH=")
             for entry in self.environ
             if entry.startswith(b"PTYSHIPPER_LAUNCH=")
         )
-        return value.split(b" ", 4)
+        return value.split(b" ", 5)
 
     @property
     def arguments(self) -> list[bytes]:
