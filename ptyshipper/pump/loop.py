@@ -110,6 +110,7 @@ class Pump:
                 and ready.keys() <= self._flow_fds
                 and not self._has_typed()
                 and self._status is None
+                and self._signals.poll_ms is None
             ):
                 # bytes came and went, nothing else: the hot path
                 nap_us = self._pace.nap_us(now_us - waiting_since_us, self._taken_bytes)
