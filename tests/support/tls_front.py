@@ -54,15 +54,16 @@ def _accept(listener: socket.socket, context: ssl.SSLContext, port: int) -> None
 
 
 def _serve(plain: socket.socket, context: ssl.SSLContext, port: int) -> None:
-    with plain, contextlib.suppress(OSError):
-        with (
-            context.wrap_socket(plain, server_side=True) as outside,
-            socket.create_connection(("127.0.0.1", port)) as inside,
-        ):
-            back = threading.Thread(target=_copy, args=(inside, outside))
-            back.start()
-            _copy(outside, inside)
-            back.join()
+    with (
+        plain,
+        contextlib.suppress(OSError),
+        context.wrap_socket(plain, server_side=True) as outside,
+        socket.create_connection(("127.0.0.1", port)) as inside,
+    ):
+        back = threading.Thread(target=_copy, args=(inside, outside))
+        back.start()
+        _copy(outside, inside)
+        back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:
