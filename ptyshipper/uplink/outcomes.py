@@ -1,7 +1,8 @@
-"""What each way to fail means for trying again: one table, in three parts.
+"""What each way to fail means for trying again: one table, in four parts.
 
 ``STATUSES`` and ``STATUS_RANGES`` tell of the answer to the upgrade, ``CLOSE_CODES`` and
-``CLOSE_RANGES`` of the end of a WebSocket, ``TROUBLES`` of everything below and beside them.
+``CLOSE_RANGES`` of the end of a WebSocket, ``POST_STATUSES`` of the answer to a post where it differs
+from that to an upgrade, ``TROUBLES`` of everything below and beside them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,16 @@ class Action(Enum):
 
     RETRY = "retry"  # soon, with backoff: it passes
     SLOW = "slow"  # every minute or two: somebody has to mend something first
-    FALLBACK = "fallback"  # no WebSocket here: post over HTTP; until that exists, as SLOW
+    FALLBACK = "fallback"  # no WebSocket here: post over HTTP, if that is possible, else as SLOW
     GIVE_UP = "give up"  # never: trying again would do harm or can't help
+
+
+class Refusal(Enum):
+    """What of a post is refused."""
+
+    OF_CONTENT = "content"  # something that is in it
+    MAYBE_OF_CONTENT = "maybe content"  # that, or it may as well be the backend's own trouble
+    OF_ALL = "all"  # any post would have been
 
 
 class Trouble(Enum):
@@ -78,6 +87,22 @@ STATUS_RANGES: dict[int, tuple[Action, str]] = {
     5: (Action.RETRY, "the backend failed"),
 }
 
+POST_STATUSES: dict[int, tuple[Action, str]] = {
+    400: (Action.SLOW, "what is posted is refused"),
+    404: (Action.SLOW, "nothing takes posts there"),
+    405: (Action.SLOW, "nothing takes posts there"),
+    413: (Action.SLOW, "even an empty post is too large"),
+    422: (Action.SLOW, "what is posted is refused"),
+    426: (Action.SLOW, "no posts are taken any more"),
+    501: (Action.SLOW, "nothing takes posts there"),
+}
+REFUSALS: dict[int, Refusal] = {
+    400: Refusal.OF_CONTENT,
+    413: Refusal.OF_CONTENT,
+    422: Refusal.OF_CONTENT,
+    500: Refusal.MAYBE_OF_CONTENT,
+}
+
 CLOSE_CODES: dict[int, Action] = {
     CloseCode.DONE: Action.RETRY,
     CloseCode.GOING_AWAY: Action.RETRY,
@@ -128,9 +153,21 @@ def of_status(status: int, retry_after: str | None = None) -> Outcome:
 
     Of the header's two forms only seconds are honoured: a date would need a clock that is right.
     """
-    action, reason = STATUSES.get(status) or STATUS_RANGES.get(
-        status // 100, (Action.SLOW, "the answer is no HTTP")
-    )
+    return _of_status(status, STATUSES.get(status), retry_after)
+
+
+def of_post_status(status: int, retry_after: str | None = None) -> Outcome:
+    """A post was answered with this status, which means that it was not taken."""
+    return _of_status(status, POST_STATUSES.get(status) or STATUSES.get(status), retry_after)
+
+
+def refusal_of(status: int) -> Refusal | None:
+    """What a post's status says was refused; None: it was taken."""
+    return None if 200 <= status < 300 else REFUSALS.get(status, Refusal.OF_ALL)
+
+
+def _of_status(status: int, row: tuple[Action, str] | None, retry_after: str | None) -> Outcome:
+    action, reason = row or STATUS_RANGES.get(status // 100, (Action.SLOW, "the answer is no HTTP"))
     retry_after_s = 0.0
     if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
         retry_after_s = min(float(retry_after[:9]), MAX_RETRY_AFTER_S)

@@ -7,13 +7,18 @@ import pytest
 from ptyshipper.uplink.outcomes import (
     CLOSE_CODES,
     MAX_RETRY_AFTER_S,
+    POST_STATUSES,
+    REFUSALS,
     STATUSES,
     TROUBLES,
     Action,
+    Refusal,
     Trouble,
     of_close,
+    of_post_status,
     of_status,
     of_trouble,
+    refusal_of,
 )
 from ptyshipper.wire.closing import CloseCode
 
@@ -25,6 +30,16 @@ STATUS_ROWS = {
     408: RETRY, 410: SLOW, 418: SLOW, 425: RETRY, 426: FALLBACK, 429: RETRY,
     500: RETRY, 501: FALLBACK, 502: RETRY, 503: RETRY, 504: RETRY, 599: RETRY,
     0: SLOW, 999: SLOW,
+}  # fmt: skip
+
+POST_ROWS = {
+    200: None, 201: None, 204: None, 100: SLOW, 301: SLOW, 302: SLOW, 307: SLOW, 308: SLOW,
+    400: SLOW, 401: SLOW, 403: SLOW, 404: SLOW, 405: SLOW, 408: RETRY, 413: SLOW, 422: SLOW,
+    425: RETRY, 426: SLOW, 429: RETRY, 500: RETRY, 501: SLOW, 502: RETRY, 503: RETRY, 504: RETRY,
+}  # fmt: skip
+BLAMED_ON_CONTENT = {
+    400: Refusal.OF_CONTENT, 413: Refusal.OF_CONTENT, 422: Refusal.OF_CONTENT,
+    500: Refusal.MAYBE_OF_CONTENT,
 }  # fmt: skip
 
 CLOSE_ROWS = {
@@ -49,6 +64,15 @@ def test_status_at_the_upgrade(status: int, action: Action) -> None:
     assert str(status) in outcome.reason
 
 
+@pytest.mark.parametrize(("status", "action"), POST_ROWS.items())
+def test_status_of_a_post(status: int, action: Action | None) -> None:
+    if action is None:
+        assert refusal_of(status) is None
+    else:
+        assert of_post_status(status).action is action
+        assert refusal_of(status) is BLAMED_ON_CONTENT.get(status, Refusal.OF_ALL)
+
+
 @pytest.mark.parametrize(("code", "action"), CLOSE_ROWS.items())
 def test_close_code(code: int | None, action: Action) -> None:
     assert of_close(code).action is action
@@ -61,6 +85,7 @@ def test_trouble(trouble: Trouble, action: Action) -> None:
 
 def test_every_row_of_the_table_is_tested_here() -> None:
     assert set(STATUSES) <= set(STATUS_ROWS)
+    assert set(POST_STATUSES) | set(REFUSALS) <= set(POST_ROWS)
     assert set(CLOSE_CODES) == set(CloseCode) <= set(CLOSE_ROWS)
     assert set(TROUBLES) == set(Trouble) == set(TROUBLE_ROWS)
 

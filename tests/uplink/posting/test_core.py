@@ -1,0 +1,457 @@
+"""Scripts for the posting core: events in, commands out, at times that the test says."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptyshipper.uplink.backoff import MAX_ATTEMPTS, AttemptLimit, Backoff
+from ptyshipper.uplink.outcomes import Trouble, of_trouble
+from ptyshipper.uplink.posting.core import (
+    ANSWER_TIMEOUT_S,
+    MAX_NAP_S,
+    REFUSALS,
+    WEBSOCKET_AGAIN_S,
+    Answered,
+    AskForWebSocket,
+    Command,
+    Core,
+    Disconnect,
+    Event,
+    Failed,
+    Finish,
+    FinishRequested,
+    Gather,
+    Gathered,
+    Plan,
+    Post,
+    Settle,
+    State,
+    Ticked,
+    Warn,
+    WebSocketAsked,
+    Woken,
+)
+from ptyshipper.uplink.posting.lines import Line
+from ptyshipper.uplink.posting.post import Entry, Stamps
+from ptyshipper.uplink.posting.progress import Progress
+
+NAME = "host:80"
+LOST = of_trouble(Trouble.LOST)
+LINE_BYTES = 100
+
+
+def entry(number: int) -> Entry:
+    """Line ``number`` of stdout; it ends where the next begins."""
+    end = (number + 1) * LINE_BYTES
+    line = Line(number, 0, f"line {number}", True, end, end)
+    return Entry(number, b"stdout", b'"line %d"' % number, line)
+
+
+def entries(first: int, count: int) -> tuple[Entry, ...]:
+    return tuple(entry(number) for number in range(first, first + count))
+
+
+class Script:
+    """A core and a clock; ``random`` always returns 1, so pauses are as long as they can be."""
+
+    def __init__(
+        self,
+        live: bool = True,
+        max_failures: int | None = None,
+        may_change: bool = False,
+        started_ms: int = 0,
+    ) -> None:
+        plan = Plan(live, max_failures, NAME if live else None, may_change)
+        self.now_s = 1000.0
+        self.core = Core(
+            plan,
+            Progress(),
+            Stamps(started_ms, -1),
+            Backoff(lambda: 1.0),
+            AttemptLimit(),
+            self.now_s,
+        )
+
+    def __call__(self, event: Event) -> list[Command]:
+        return self.core.handle(event, self.now_s)
+
+    def wait(self) -> list[Command]:
+        """Let time pass until the core wants to be told."""
+        self.now_s = max(self.now_s, self.core.timer_s)
+        return self(Ticked())
+
+    def give(self, *made: Entry, full: bool = False, settled: int = 0) -> list[Command]:
+        return self(Gathered(made, full, settled, 0))
+
+    def post(self, *made: Entry) -> Post:
+        """Wake it and let it gather these: what it posts."""
+        assert self(Woken(10_000)) == [Gather(False)]
+        (command,) = self.give(*made)
+        assert isinstance(command, Post)
+        return command
+
+    def answer(self, status: int, retry_after: str | None = None) -> list[Command]:
+        return self(Answered(status, retry_after))
+
+
+def settled(commands: Sequence[Command]) -> list[int]:
+    return [command.progress.offset for command in commands if isinstance(command, Settle)]
+
+
+def posted(commands: Sequence[Command]) -> list[int]:
+    """The lines of the one post among the commands."""
+    (post,) = [command for command in commands if isinstance(command, Post)]
+    return [each.time_us for each in post.entries]
+
+
+def test_a_line_is_posted_at_once_and_settled_when_taken() -> None:
+    script = Script()
+    assert script.post(entry(0)).entries == (entry(0),)
+    assert script.core.timer_s == script.now_s + ANSWER_TIMEOUT_S
+    commands = script.answer(204)
+    assert settled(commands) == [LINE_BYTES]
+    assert commands[-1] == Gather(False)
+    assert script.give() == []
+    assert script.core.may_wake
+
+
+def test_one_post_is_in_flight() -> None:
+    script = Script()
+    script.post(entry(0))
+    assert not script.core.may_wake
+    assert script(Woken(20_000)) == []
+
+
+def test_what_is_no_line_is_settled_too() -> None:
+    script = Script()
+    script(Woken(33))
+    assert settled(script.give(settled=33)) == [33]
+    assert script.core.state is State.IDLE
+
+
+def test_the_end_waits_for_the_last_answer_and_what_was_begun() -> None:
+    script = Script()
+    script.post(entry(0))
+    assert script(FinishRequested(script.now_s + 10)) == []
+    assert script.answer(204)[-1] == Gather(True)
+    assert posted(script.give(entry(1))) == [1]
+    assert script.answer(204)[-1] == Gather(True)
+    assert script.give(settled=500)[-1] == Finish(True)
+    assert script(Ticked()) == []
+
+
+def test_what_was_not_asked_for_to_the_end_is_asked_for_again() -> None:
+    script = Script()
+    assert script(Woken(1)) == [Gather(False)]
+    script(FinishRequested(script.now_s + 10))
+    assert script.give() == [Gather(True)]
+
+
+def test_many_small_posts_are_followed_by_naps_and_few_are_not() -> None:
+    script = Script()
+    for number in range(10):
+        script.now_s += 0.2
+        script.post(entry(number))
+        assert script.answer(204)[-1] == Gather(False), "a line now and then never waits"
+        script.give()
+    script.post(*entries(10, 400))
+    assert not [c for c in script.answer(204) if isinstance(c, Gather)]
+    assert script.core.state is State.NAPPING
+    assert script.core.timer_s == pytest.approx(script.now_s + MAX_NAP_S)
+    assert not script.core.may_wake
+    assert script.wait() == [Gather(False)]
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_flood_is_posted_without_a_pause(full: bool) -> None:
+    script = Script()
+    script(Woken(1))
+    count = 300 if full else 500
+    for turn in range(5):
+        script.give(*entries(turn * count, count), full=full)
+        assert script.answer(204)[-1] == Gather(False)
+
+
+RETRIED = [429, 502, 503, 504, 408, 425]
+
+
+@pytest.mark.parametrize("status", RETRIED)
+def test_what_passes_is_posted_again_as_it_was(status: int) -> None:
+    script = Script()
+    first = script.post(entry(0), entry(1))
+    commands = script.answer(status)
+    assert isinstance(commands[0], Disconnect)
+    assert settled(commands) == []
+    assert script.wait() == [first]
+    assert settled(script.answer(204)) == [2 * LINE_BYTES]
+
+
+def test_retry_after_is_obeyed() -> None:
+    script = Script()
+    script.post(entry(0))
+    script.answer(429, "17")
+    assert script.core.timer_s == script.now_s + 17
+    script.wait()
+    script.answer(503, "3")
+    assert script.core.timer_s == script.now_s + 3
+
+
+def test_an_answer_that_never_comes_is_waited_for_longer_than_a_keep_alive() -> None:
+    script = Script()
+    first = script.post(entry(0))
+    began_s = script.now_s
+    assert Disconnect() in script.wait()
+    assert script.now_s == began_s + ANSWER_TIMEOUT_S > began_s + 5
+    assert script.wait() == [first]
+
+
+def test_attempts_are_limited_whatever_happens() -> None:
+    script = Script()
+    script.post(entry(0))
+    script(FinishRequested(script.now_s + 59))  # in a hurry
+    for attempts in range(100):
+        if script(Failed(LOST))[-1] == Finish(False):
+            break
+        script.wait()
+    assert 5 < attempts <= MAX_ATTEMPTS
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 405, 302])
+def test_what_somebody_must_mend_is_one_warning_and_no_wait_at_the_end(status: int) -> None:
+    script = Script()
+    script.post(entry(0))
+    (warning,) = [c for c in script.answer(status) if isinstance(c, Warn)]
+    assert str(status) in warning.text
+    assert script.core.timer_s >= script.now_s + 60
+    script.wait()
+    assert not [c for c in script.answer(status) if isinstance(c, Warn)]
+    assert script(FinishRequested(script.now_s + 10)) == [Finish(False)]
+
+
+def test_a_failure_that_passes_is_no_warning_once_something_was_taken() -> None:
+    script = Script()
+    script.post(entry(0))
+    script.answer(204)
+    script.give(entry(1))
+    assert not [c for c in script(Failed(LOST)) if isinstance(c, Warn)]
+    script.wait()
+    assert [c for c in script(Failed(LOST)) if isinstance(c, Warn)]
+
+
+def test_the_deadline_ends_it_with_a_word_on_what_is_left() -> None:
+    script = Script()
+    script.post(entry(0))
+    script(FinishRequested(script.now_s + 10))
+    assert script.wait() == [
+        Disconnect(),
+        Warn("host:80 did not acknowledge the last 10000 bytes in time"),
+        Finish(False),
+    ]
+
+
+def test_a_pause_that_the_deadline_cuts_short_is_not_waited_for() -> None:
+    script = Script()
+    script.post(entry(0))
+    script(FinishRequested(script.now_s + 10))
+    assert script.answer(429, "60")[-1] == Finish(False)
+
+
+class Backend:
+    """Answers the posts of a core as one that can't take certain lines; keeps what it took.
+
+    ``status`` is what it answers to those, ``broken`` whether it fails whatever has lines.
+    """
+
+    def __init__(self, script: Script, poison: set[int], status: int) -> None:
+        self.script = script
+        self.poison = poison
+        self.status = status
+        self.broken = False
+        self.taken: list[tuple[int, int]] = []  # line, stamp
+        self.posts: list[tuple[int, ...]] = []  # stamps, of those that were taken
+        self.warnings: list[str] = []
+        self.settled = 0
+        self.requests = 0
+
+    def run(self, *gathered: tuple[Entry, ...], until: Callable[[], bool] = lambda: False) -> bool:
+        """To the end of what is given, and of the session unless told otherwise; whether it ended."""
+        waiting = list(gathered)
+        commands = self.script(Woken(10**6))
+        for _ in range(20_000):
+            if until():
+                return False
+            answer: Event | None = None
+            for command in commands:
+                match command:
+                    case Gather():
+                        made = waiting.pop(0) if waiting else ()
+                        answer = Gathered(made, bool(waiting), 0, 0)
+                    case Post():
+                        answer = Answered(self.take(command), None)
+                    case Settle():
+                        self.settled = command.progress.offset
+                    case Warn():
+                        self.warnings.append(command.text)
+                    case Finish():
+                        return command.delivered
+            if answer is not None:
+                commands = self.script(answer)
+            elif waiting and self.script.core.may_wake:
+                commands = self.script(Woken(10**6))
+            elif self.script.core.state is State.IDLE:
+                commands = self.script(FinishRequested(self.script.now_s + 1000))
+            else:
+                commands = self.script.wait()
+        raise AssertionError("it goes round in circles")
+
+    def take(self, post: Post) -> int:
+        self.requests += 1
+        if not post.entries:
+            return 204
+        numbers = [each.time_us for each in post.entries]
+        if self.broken or self.poison & set(numbers):
+            return self.status
+        self.taken += zip(numbers, post.stamps_ms, strict=True)
+        self.posts.append(post.stamps_ms)
+        return 204
+
+    def check(self, count: int) -> None:
+        """All but the poison was taken, once, in order of the stamps, and no two posts share one."""
+        shown = sorted(self.taken, key=lambda taken: taken[1])
+        assert [number for number, _ in shown] == [n for n in range(count) if n not in self.poison]
+        stamps = sorted(self.posts)
+        assert all(one[-1] < other[0] for one, other in pairwise(stamps))
+        assert self.settled == count * LINE_BYTES
+        assert self.script.core.left_out == len(self.poison)
+        assert sum("left out" in warning for warning in self.warnings) == bool(self.poison)
+
+
+@pytest.mark.parametrize("status", [400, 413, 500])
+@pytest.mark.parametrize("poison", [{0}, {250}, {499}, {0, 1}, {100, 400, 401}])
+def test_poison_is_isolated_and_left_out_and_nothing_else(status: int, poison: set[int]) -> None:
+    backend = Backend(Script(), poison, status)
+    assert backend.run(entries(0, 500), entries(500, 500))
+    backend.check(1000)
+    assert backend.requests < 60 * len(poison)
+
+
+@given(st.sets(st.integers(0, 59), max_size=6), st.integers(), st.sampled_from([400, 500]))
+def test_any_poison_anywhere(poison: set[int], seed: int, status: int) -> None:
+    chance = random.Random(seed)
+    gathered, at = [], 0
+    while at < 60:
+        count = min(60 - at, chance.choice([1, 2, 7, 30]))
+        gathered.append(entries(at, count))
+        at += count
+    gathered.append(entries(60, 3))  # something good at the end, to compare with
+    backend = Backend(Script(), poison, status)
+    assert backend.run(*gathered)
+    backend.check(63)
+
+
+def test_a_backend_that_takes_nothing_has_no_line_left_out() -> None:
+    """Its database is read-only, say: an empty post is answered, and all others are a 500."""
+    script = Script()
+    backend = Backend(script, set(), 500)
+    backend.broken = True
+    began_s = script.now_s
+    backend.run(entries(0, 4), until=lambda: script.now_s > began_s + 600)
+    assert (backend.taken, script.core.left_out) == ([], 0)
+    assert backend.requests < 100, "and it is not stormed"
+    backend.broken = False
+    assert backend.run()
+    backend.check(4)
+
+
+def test_a_lone_line_that_is_refused_waits_for_another_to_compare_with() -> None:
+    script = Script()
+    backend = Backend(script, {0}, 500)
+    began_s = script.now_s
+    backend.run(entries(0, 1), until=lambda: script.now_s > began_s + 100 and script.core.may_wake)
+    assert script.core.left_out == 0
+    assert backend.run(entries(1, 1))
+    backend.check(2)
+
+
+def test_a_lone_line_that_is_invalid_needs_no_other() -> None:
+    backend = Backend(Script(), {0}, 400)
+    assert backend.run(entries(0, 1))
+    backend.check(1)
+
+
+def test_one_500_is_no_reason_to_divide() -> None:
+    """It may have been stored all the same: the post is repeated whole, as it was."""
+    script = Script()
+    first = script.post(*entries(0, 10))
+    script.answer(500)
+    assert script.wait() == [first]
+    assert settled(script.answer(204)) == [10 * LINE_BYTES]
+
+
+def test_a_500_again_where_not_even_an_empty_post_is_taken_is_an_outage() -> None:
+    script = Script()
+    first = script.post(*entries(0, 10))
+    script.answer(500)
+    script.wait()
+    assert script.answer(500) == [Post((), ())]
+    assert Disconnect() in script.answer(500)
+    assert script.wait() == [first]
+
+
+def test_an_envelope_that_is_refused_is_no_line_s_fault() -> None:
+    script = Script()
+    script.post(*entries(0, 10))
+    assert script.answer(400) == [Post((), ())]
+    (warning,) = [c for c in script.answer(400) if isinstance(c, Warn)]
+    assert "what is posted is refused (HTTP 400)" in warning.text
+    assert script.core.timer_s >= script.now_s + 60
+
+
+def test_nothing_is_settled_behind_a_line_under_suspicion() -> None:
+    script = Script()
+    backend = Backend(script, {0}, 500)
+    backend.run(entries(0, 8), until=lambda: len(backend.taken) == 7)
+    assert backend.settled == 0
+    assert backend.run()
+    assert backend.settled == 8 * LINE_BYTES
+    assert backend.requests >= REFUSALS
+
+
+def test_the_websocket_is_asked_for_now_and_then() -> None:
+    script = Script(may_change=True)
+    script(Woken(1))
+    assert script.give() == []
+    began_s = script.now_s
+    assert script.wait() == [AskForWebSocket()]
+    assert script.now_s == began_s + WEBSOCKET_AGAIN_S
+    assert script(WebSocketAsked(False)) == [Gather(False)]
+    assert script.give() == []
+    assert script.wait() == [AskForWebSocket()]
+    assert script(WebSocketAsked(True)) == [Disconnect(), Finish(False, changes=True)]
+
+
+def test_a_busy_stream_asks_between_two_posts() -> None:
+    script = Script(may_change=True)
+    script.post(*entries(0, 500))
+    script.now_s += WEBSOCKET_AGAIN_S
+    assert script.answer(204)[-1] == AskForWebSocket()
+
+
+def test_a_leftover_gives_up_at_the_end_or_after_so_many_failures() -> None:
+    script = Script(live=False, max_failures=2)
+    assert script(Woken(1)) == [Gather(True)]
+    script.give(entry(0))
+    assert script(Failed(LOST)) == [Disconnect()]
+    script.wait()
+    assert script(Failed(LOST))[-1] == Finish(False)
+    script = Script(live=False)
+    script(Woken(1))
+    script.give(entry(0))
+    script(FinishRequested(script.now_s + 10))
+    assert script(Failed(LOST))[-1] == Finish(False)
