@@ -209,7 +209,9 @@ def _load_settings(
             token,
             values["ca_file"],
             values["flush_timeout_s"],
-            launch.ca_file if launch else None,
+            launch.ca_bundle if launch else None,
+            values["transport"],
+            values["colours"],
         )
     if chosen:
         places = [chosen]

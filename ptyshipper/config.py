@@ -20,6 +20,8 @@ from ptyshipper.variables import SETTING_PREFIX, TTY_VARIABLE
 
 Overflow = Literal["drop", "block"]
 TtyMode = Literal["auto", "always", "never"]
+Transport = Literal["auto", "websocket", "http"]
+Colours = Literal["keep", "remove"]
 
 
 class Setting(NamedTuple):
@@ -47,7 +49,9 @@ class SpoolSettings(NamedTuple):
 class UplinkSettings(NamedTuple):
     """Where to ship, and how long to go on after the program's end.
 
-    ``ca_bundle``: the certificates of the bundle, where this is one.
+    ``transport`` ``auto``: the WebSocket, else posts. ``colours``: those of a terminal, in posts.
+
+    ``ca_bundle``: the directory of the bundle's own certificates, where this is one.
     """
 
     endpoint: str
@@ -55,6 +59,8 @@ class UplinkSettings(NamedTuple):
     ca_file: Path | None
     flush_timeout_s: float
     ca_bundle: str | None = None
+    transport: Transport = "auto"
+    colours: Colours = "remove"
 
 
 class AgentSettings(NamedTuple):
@@ -140,6 +146,11 @@ SETTINGS: tuple[Setting, ...] = (
             "the deployment that the session belongs to"),
     Setting("log_type", _P + "TYPE", "--type", "TYPE", "runtime", _one_of("build", "runtime"),
             "build or runtime"),
+    Setting("transport", _P + "TRANSPORT", "--transport", "HOW", "auto",
+            _one_of("auto", "websocket", "http"),
+            "auto: a WebSocket, and JSON posts of lines where the endpoint speaks none; or just one of them"),
+    Setting("colours", _P + "COLOURS", "--colours", "WHAT", "remove", _one_of("keep", "remove"),
+            "of a terminal's lines where they are posted"),
     Setting("tty", TTY_VARIABLE, "--tty", "WHEN", "auto", _one_of("auto", "always", "never"),
             "auto: a terminal where there is one outside; always: for stdout and stderr; never: pipes"),
     Setting("ca_file", _P + "CA_FILE", "--ca-file", "FILE", None, Path,

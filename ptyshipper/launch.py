@@ -24,7 +24,7 @@ mask in hex, bit n-1 for signal n."""
 
 _FIELDS = 6
 _HELPER = "launch"
-_CA_FILE = "cacert.pem"
+_CA_BUNDLE = "certs"
 _READ_BYTES = 65_536
 _SIGNALS = 64
 
@@ -33,7 +33,7 @@ class Launch:
     """How the launcher was called.
 
     ``directory`` is where it is installed, ``helper`` the path of the program that execs with any
-    environment, ``ca_file`` that of the certificates which the bundle brings along, ``pristine`` how
+    environment, ``ca_bundle`` that of the certificates which the bundle brings along, ``pristine`` how
     signals were.
     """
 
@@ -43,7 +43,7 @@ class Launch:
         self.environment = Environment.from_block(_read_all(int(environment_fd)))
         self.pristine = Pristine(_signals(blocked), _signals(ignored))
         self.helper = os.fsencode(f"{tree}/{_HELPER}")
-        self.ca_file = f"{tree}/{_CA_FILE}"
+        self.ca_bundle = f"{tree}/{_CA_BUNDLE}"
         os.set_inheritable(int(tree_fd), False)
 
 

@@ -56,7 +56,7 @@ def test_the_rest_is_said_in_one_line() -> None:
     assert (launch.pristine.ignored, launch.pristine.mask) == ({13, 64}, {1, 2})
     assert (launch.name, launch.directory) == ("log-shipper", "/a volume")
     assert launch.helper == b"/volume/.log-shipper/1/launch"
-    assert str(launch.ca_file) == "/volume/.log-shipper/1/cacert.pem"
+    assert launch.ca_bundle == "/volume/.log-shipper/1/certs"
 
 
 def test_outside_the_bundle_nothing_is_received(monkeypatch: pytest.MonkeyPatch) -> None:

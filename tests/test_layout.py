@@ -24,7 +24,6 @@ ELSEWHERE = {
     "uplink/connection.py": "tests/uplink/test_uplink.py",
     "uplink/courier.py": "tests/uplink/test_uplink.py",
     "uplink/events.py": "tests/uplink/test_core.py",
-    "uplink/tls.py": "tests/uplink/test_uplink.py",
     "variables.py": "tests/test_config.py",
     "wire/closing.py": "tests/wire/test_protocol_md.py",
     "wire/paths.py": "integration/test_differential.py",

@@ -64,6 +64,7 @@ _ID_DIGITS = 12
 TOOLS = {
     "gcc": "gcc",
     "ldd": "libc-bin",
+    "openssl": "openssl",
     "readelf": "binutils",
     "strip": "binutils",
     "zstd": "zstd",
@@ -73,6 +74,7 @@ TOOLS = {
 _NOBODY = "http://127.0.0.1:1/"
 """Where nobody listens: below 1024, and no service has it."""
 
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\n", re.DOTALL)
 _LIBRARY = re.compile(r"=> (/\S+) \(")
 _INTERPRETER = re.compile(r"interpreter: (/[^\]]+)\]")
 
@@ -200,12 +202,24 @@ def add_c_library(tree: Path) -> None:
 
 
 def add_data(tree: Path) -> None:
-    """The certificates for TLS, and a configuration of OpenSSL's in which nothing is configured."""
+    """The certificates for TLS, and a configuration of OpenSSL's in which nothing is configured.
+
+    Each certificate is in a file of its own, named by its hash (openssl-rehash(1)): OpenSSL then reads
+    the one that it needs. All in one file would be parsed at each start, and take 2 MB.
+    """
     try:
         import certifi
     except ModuleNotFoundError:
         raise BuildError("certifi is missing; pip install '.[bundle]'") from None
-    shutil.copyfile(certifi.where(), tree / "cacert.pem")
+    certificates = tree / "certs"
+    certificates.mkdir()
+    text = Path(certifi.where()).read_text()
+    for number, certificate in enumerate(_CERTIFICATE.findall(text)):
+        (certificates / f"{number}.pem").write_text(certificate)
+    _run(["openssl", "rehash", str(certificates)])
+    for path in certificates.iterdir():
+        if path.is_symlink():  # and the installer makes none
+            path.resolve().rename(path)
     (tree / "openssl.cnf").write_bytes(b"")
 
 

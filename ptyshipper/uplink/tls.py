@@ -6,6 +6,7 @@ Imported only where the endpoint asks for it: ``ssl`` takes 6 MB.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import ssl
 import stat
@@ -16,21 +17,23 @@ from typing import Any
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_trouble
 
 IMAGE_STORES = (
-    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, distroless
-    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
-    "/etc/ssl/ca-bundle.pem",  # SUSE
-    "/etc/ssl/cert.pem",  # BSD, and Alpine without its package
+    ("/etc/ssl/certs", "/etc/ssl/certs/ca-certificates.crt"),  # Debian, Alpine, distroless
+    ("/etc/pki/ca-trust/extracted/pem/directory-hash", "/etc/pki/tls/certs/ca-bundle.crt"),  # RHEL
+    ("/var/lib/ca-certificates/openssl", "/etc/ssl/ca-bundle.pem"),  # SUSE
+    ("/etc/ssl/certs", "/etc/ssl/cert.pem"),  # Alpine without its package, BSD
 )
-"""Where an image keeps the certificates it trusts; the first that is there counts. The OpenSSL of the
-bundle knows only the place of the system that it was built on."""
+"""Where an image keeps the certificates it trusts: a directory in which OpenSSL finds each by its hash
+when it needs it, and a file with all of them, which takes 2 MB. The OpenSSL of the bundle itself
+knows only the place of the system that it was built on."""
 
+_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _MAX_STORE_BYTES = 4 * 2**20
 
 
 def make_context(ca_file: Path | None, ca_bundle: str | None = None) -> ssl.SSLContext:
     """Verifies against the system's certificates, and those of ``ca_file`` beside them.
 
-    In a bundle the system's are ``ca_bundle`` and what the image trusts.
+    In a bundle the system's are those in the directory ``ca_bundle``, and what the image trusts.
 
     Raises:
         OSError: ``ca_file`` can't be read, or holds no certificate (``ssl.SSLError``).
@@ -38,7 +41,7 @@ def make_context(ca_file: Path | None, ca_bundle: str | None = None) -> ssl.SSLC
     if ca_bundle is None:
         context = ssl.create_default_context()
     else:
-        context = ssl.create_default_context(cafile=ca_bundle)
+        context = ssl.create_default_context(capath=ca_bundle)
         _trust_image(context)
     context.set_alpn_protocols(["http/1.1"])
     if ca_file is not None:
@@ -48,14 +51,25 @@ def make_context(ca_file: Path | None, ca_bundle: str | None = None) -> ssl.SSLC
 
 def _trust_image(context: ssl.SSLContext) -> None:
     """Trust what the image trusts. It may hold anything, or nothing, at these places."""
-    for path in IMAGE_STORES:
+    for directory, file in IMAGE_STORES:
         try:
-            found = os.stat(path)
+            if _is_hashed(directory):
+                context.load_verify_locations(capath=directory)
+                return
+            found = os.stat(file)
             if stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_STORE_BYTES:
-                context.load_verify_locations(cafile=path)
+                context.load_verify_locations(cafile=file)
                 return
         except OSError:  # ssl.SSLError is one
             pass
+
+
+def _is_hashed(directory: str) -> bool:
+    try:
+        with os.scandir(directory) as entries:
+            return any(_HASHED.fullmatch(entry.name) for entry in entries)
+    except OSError:
+        return False
 
 
 def outcome_of(error: OSError) -> Outcome | None:

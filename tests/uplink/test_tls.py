@@ -1,0 +1,108 @@
+"""Whom the wrapper trusts; TLS on the way to a backend is tested in ``test_uplink``."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ptyshipper.uplink import tls
+from ptyshipper.uplink.tls import make_context
+from tests.support.tls_front import make_authority
+
+NOTHING = Path("/nonexistent")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is missing")
+    folder = tmp_path_factory.mktemp("ca")
+    make_authority(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def hashed(authority: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The authority's certificate as ``openssl rehash`` leaves it."""
+    folder = tmp_path_factory.mktemp("hashed")
+    shutil.copy(authority / "ca.pem", folder)
+    subprocess.run(["openssl", "rehash", folder], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> str:
+    """A bundle that trusts nobody."""
+    (tmp_path / "certs").mkdir()
+    return str(tmp_path / "certs")
+
+
+@pytest.fixture
+def image(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The image holds no certificates; a test says otherwise."""
+    monkeypatch.setattr(tls, "IMAGE_STORES", ((str(NOTHING), str(NOTHING)),))
+    return monkeypatch
+
+
+def trusts(context: ssl.SSLContext, authority: Path) -> bool:
+    """Whether a handshake with the authority's server succeeds, both sides in memory."""
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(authority / "server.pem")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(to_client, to_server, server_hostname="localhost")
+    server = server_context.wrap_bio(to_server, to_client, server_side=True)
+    for _ in range(10):
+        for side in (client, server):
+            try:
+                side.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLCertVerificationError:
+                return False
+            if side is client:
+                return True
+    raise AssertionError("the handshake does not end")
+
+
+def test_the_bundle_trusts_its_own(
+    authority: Path, hashed: Path, empty: str, image: pytest.MonkeyPatch
+) -> None:
+    assert trusts(make_context(None, str(hashed)), authority)
+    assert not trusts(make_context(None, empty), authority)
+
+
+def test_and_a_private_authority_beside_them(
+    authority: Path, empty: str, image: pytest.MonkeyPatch
+) -> None:
+    assert trusts(make_context(authority / "ca.pem", empty), authority)
+
+
+@pytest.mark.parametrize("form", ["directory", "file"])
+def test_and_what_the_image_trusts(
+    authority: Path, hashed: Path, empty: str, image: pytest.MonkeyPatch, form: str
+) -> None:
+    stores = {
+        "directory": (str(hashed), str(NOTHING)),
+        "file": (str(NOTHING), str(authority / "ca.pem")),
+    }
+    image.setattr(tls, "IMAGE_STORES", ((str(NOTHING), str(NOTHING)), stores[form]))
+    assert trusts(make_context(None, empty), authority)
+
+
+def test_a_store_that_is_none_is_passed_over(
+    authority: Path, hashed: Path, empty: str, image: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An image may hold anything there: a pipe that nobody writes to, garbage, a gigabyte."""
+    (tmp_path / "garbage").write_bytes(b"\x00" * 1000)
+    with open(tmp_path / "huge", "wb") as file:
+        file.truncate(2**30)
+    stores: list[tuple[str, str]] = [
+        (str(NOTHING), str(tmp_path / name)) for name in ("garbage", "huge")
+    ]
+    stores += [(str(NOTHING), "/dev/zero"), (str(hashed), str(NOTHING))]
+    image.setattr(tls, "IMAGE_STORES", tuple(stores))
+    assert trusts(make_context(None, empty), authority)
