@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from ptyshipper import __version__
 from ptyshipper.wire.paths import INGEST_PATH
 from tests.support.bundle import BUNDLE, install, lacking
+from tests.support.executing import execute
 from tests.support.patience import until
 from tests.support.running import Running
 from tests.support.server import Server
@@ -149,6 +151,25 @@ def test_with_few_descriptors_the_program_runs_all_the_same(
             b" the program runs without the wrapper\n"
         )
     assert bool(done.stderr) == (limit < 16)
+
+
+@pytest.mark.parametrize("limit_bytes", [0, 100, resource.RLIM_INFINITY])
+def test_odd_entries_arrive_whole_whatever_the_limit_of_files(
+    volume: Path, limit_bytes: int
+) -> None:
+    """RLIMIT_FSIZE also holds for the file in memory that they are handed on in."""
+    environ = [b"TWICE=1", b"LONG=" + b"x" * 5_000, b"TWICE=2", b"NOVALUE", b"=nameless"]
+    read_end, write_end = os.pipe()
+
+    def setup() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
+        os.dup2(write_end, 1)
+
+    argv = ["log-shipper", "/bin/cat", "/proc/self/environ"]
+    ended = execute(volume / "log-shipper", argv, environ, setup=setup)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        assert (ended.status, pipe.read().split(b"\0")) == (0, [*environ, b""])
 
 
 def test_its_other_name_is_the_local_command(

@@ -11,7 +11,9 @@ Three shapes, from what stands outside:
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import select
 import sys
 import termios
 from struct import Struct
@@ -300,7 +302,7 @@ def execute(command: Command) -> int:
 def execute_by_helper(command: Command, helper: bytes, failure_fd: int) -> None:
     """Exec the command with an environment that ``os.execve`` can't express, by way of ``helper``.
 
-    That one reads the environment from a file in memory, and tells a failure through ``failure_fd``.
+    That one reads the environment from a descriptor, and tells a failure through ``failure_fd``.
     Returns where there is nothing to run, or no helper: ``execute`` then says what is wrong.
     """
     for candidate in _candidates(command):
@@ -309,14 +311,49 @@ def execute_by_helper(command: Command, helper: bytes, failure_fd: int) -> None:
     else:
         return
     try:
-        environment_fd = os.memfd_create("environment")
-        os.write(environment_fd, command.environment.block)
+        environment_fd = _to_be_read(command.environment.block)
+    except OSError:
+        return
+    try:
         for fd in (environment_fd, failure_fd):
             os.set_inheritable(fd, True)
         numbers = (b"%d" % environment_fd, b"%d" % failure_fd)
         os.execve(helper, [b"exec-program", *numbers, candidate, *command.argv], {})
     except (OSError, ValueError):
         os.set_inheritable(failure_fd, False)
+        os.close(environment_fd)
+
+
+def _to_be_read(data: bytes) -> int:
+    """A descriptor from which ``data`` can be read: a file in memory, or else a pipe that holds it.
+
+    The limit of a file's size holds in memory too. Beyond it a write is cut short, or kills us.
+
+    Raises:
+        OSError: the pipe is too small for it.
+    """
+    import resource
+
+    limit_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit_bytes == resource.RLIM_INFINITY or len(data) <= limit_bytes:
+        try:
+            memory = os.memfd_create("environment")
+            os.write(memory, data)
+            return memory
+        except OSError:
+            pass  # a sandbox may refuse it
+    read_end, write_end = os.pipe()
+    os.set_blocking(write_end, False)
+    try:
+        fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, max(len(data), select.PIPE_BUF))
+    except OSError:
+        pass  # it may be large enough as it is
+    written = os.write(write_end, data)
+    os.close(write_end)
+    if written < len(data):
+        os.close(read_end)
+        raise OSError(errno.E2BIG, os.strerror(errno.E2BIG))
+    return read_end
 
 
 def _candidates(command: Command) -> list[bytes]:
