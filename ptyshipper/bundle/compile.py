@@ -1,7 +1,7 @@
 """Compile the bundle's C programs: static, with warnings as errors, for the machine that compiles.
 
 The compiler is ``musl-gcc`` where it is there, else ``gcc``; ``CC`` names another. With musl the
-launcher has 30 KB, with glibc 680.
+launcher has 34 KB, with glibc 680.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parent
 
-LAUNCHER = ("launcher.c", "common.c")
+LAUNCHER = ("launcher.c", "tree.c", "common.c")
 INSTALLER = ("installer.c", "archive.c", "tree.c", "common.c")
 
 FLAGS = (

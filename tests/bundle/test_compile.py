@@ -65,7 +65,7 @@ def test_the_launcher_is_small(tmp_path: Path) -> None:
     if not shutil.which("musl-gcc"):
         pytest.skip("musl-gcc is not installed")
     compile_program(LAUNCHER, tmp_path / "launcher", defines=DEFINES, cc=["musl-gcc"])
-    assert (tmp_path / "launcher").stat().st_size < 34_000
+    assert (tmp_path / "launcher").stat().st_size < 40_000
 
 
 def test_what_is_defined_arrives_as_it_is(tmp_path: Path) -> None:

@@ -587,6 +587,36 @@ def test_a_damaged_tree_runs_the_command_bare(
     assert (report["ignored"], report["blocked"], report["pending"]) == (0, blocked, 0)
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tree: (tree / "lib" / "deep" / "version").unlink(),
+        lambda tree: os.truncate(tree / "lib" / "large.so", 1_999_999),
+        lambda tree: os.truncate(tree / LOADER, 10_000),
+        lambda tree: shutil.rmtree(tree / "lib"),
+    ],
+    ids=["a file is missing", "a file is cut", "the loader is cut", "a folder is missing"],
+)
+def test_an_installed_tree_that_is_not_whole_runs_the_command_bare(
+    old: Version, open_path: Path, command: Path, damage: Callable[[Path], object]
+) -> None:
+    """The loader or the wrapper would die of it, with the program's place already taken."""
+    directory = open_path / "installed"
+    old.install("packed", directory)
+    launcher, tree = directory / "log-shipper", directory / TREES / old.id
+    assert execute(launcher, ["log-shipper", str(command)]).err == ""
+    assert Report(tree / LOADER).arguments == [bytes(command)]
+    damage(tree)
+    assert execute(launcher, ["log-shipper", str(command)], [b"A=1", TOKEN]) == Ended(
+        PROBE_STATUS, b"",
+        "ptyshipper: can't start: finding all of .log-shipper/1: No data available;"
+        " the command runs without it\n",
+    )  # fmt: skip
+    report = Report(command)
+    assert report.environ == [b"A=1"]
+    assert sorted(report.fds) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("closed", [(0,), (2,), (0, 1, 2)])
 def test_closed_descriptors_stay_closed_without_it(
     volume: Volume, command: Path, closed: tuple[int, ...]
