@@ -201,7 +201,7 @@ static bool open_tree(const char *dir, int *tree_fd)
 }
 
 /* Whether nothing of the tree is missing or cut short. What lacks a library or half of a file dies when
- * this process is its loader already, and nobody is left to run the command. That takes 0.1 ms. An image's
+ * this process is its loader already, and nobody is left to run the command. That takes 0.3 ms. An image's
  * tree has no mark: it can only be there as a whole. */
 static bool check_tree(int tree_fd)
 {
