@@ -387,15 +387,14 @@ def test_at_every_moment_a_container_can_start(
     """While versions replace one another, every start of a wrapper finds one that is whole."""
     old.install(form, directory)
     launcher = directory / "log-shipper"
-    starts = 0
     for version in (new, old) * 8:
         installer = version.installer(form)
         with Executing(installer, ["install-log-shipper", str(directory)]) as installing:
-            while installing.is_running:
+            is_over = False
+            while not is_over:
+                is_over = not installing.is_running  # asked before: one start at least is in time
                 assert execute(launcher, ["log-shipper", "quiet"], [b"A=1"]) == RAN
-                starts += 1
             assert installing.wait().status == 0
-    assert starts > 16
     old.install(
         form, directory
     )  # a wrapper may have held the other tree while the last one cleaned up
