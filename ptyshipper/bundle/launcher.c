@@ -202,13 +202,14 @@ static bool open_tree(const char *dir, int *tree_fd)
 
 /* Whether nothing of the tree is missing or cut short. What lacks a library or half of a file dies when
  * this process is its loader already, and nobody is left to run the command. That takes 0.3 ms. An image's
- * tree has no mark: it can only be there as a whole. */
+ * tree has no mark: it can only be there as a whole. Where there are too few descriptors to look, the
+ * wrapper says so itself. */
 static bool check_tree(int tree_fd)
 {
     if (faccessat(tree_fd, "app", R_OK | X_OK, 0) != 0)
         return failed("finding " TREE_BELOW_DIR "/app");
-    if (is_marked(tree_fd) && !is_whole(tree_fd)) {
-        errno = ENODATA;
+    if (is_marked(tree_fd) && !is_whole(tree_fd) && errno != EMFILE && errno != ENFILE) {
+        errno = errno != 0 ? errno : ENODATA;
         return failed("finding all of " TREE_BELOW_DIR);
     }
     return true;

@@ -253,9 +253,12 @@ bool is_whole(int tree_fd)
         return false;
     ssize_t got = read(fd, stored, sizeof stored - 1);
     close(fd);
-    if (got <= 0 || !mark_of(tree_fd, mark))
+    if (!mark_of(tree_fd, mark)) {
+        errno = failure.error;
         return false;
-    stored[got] = '\0';
+    }
+    errno = 0;
+    stored[got > 0 ? got : 0] = '\0';
     return strcmp(mark, stored) == 0;
 }
 

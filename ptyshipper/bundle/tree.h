@@ -35,7 +35,8 @@ bool copy_contents(int from_fd, int to_fd);
 bool copy_tree(int from_fd, int to_fd);
 
 /* Marks a tree as whole: how many files and bytes there are. A node that loses power may keep the
- * names of files and lose what was in them, so a name alone proves nothing. */
+ * names of files and lose what was in them, so a name alone proves nothing. Where it is not whole, errno
+ * is 0, or why that can't be told. */
 bool mark_whole(int tree_fd);
 bool is_marked(int tree_fd);
 bool is_whole(int tree_fd);
