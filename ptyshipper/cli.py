@@ -450,6 +450,8 @@ def _serve(args: argparse.Namespace, data_dir: Path) -> int:
     try:
         from ptyshipper.backend.app import serve
     except ModuleNotFoundError as error:
+        if error.name == "ptyshipper.backend":
+            raise  # this is the bundle, which leaves all of it out
         raise BackendError(
             f"serve needs {error.name}; install it with: pip install 'ptyshipper[serve]'"
         ) from None
