@@ -148,7 +148,7 @@ SETTINGS: tuple[Setting, ...] = (
             "build or runtime"),
     Setting("transport", _P + "TRANSPORT", "--transport", "HOW", "auto",
             _one_of("auto", "websocket", "http"),
-            "auto: a WebSocket, and JSON posts of lines where the endpoint speaks none; or just one of them"),
+            "auto: a WebSocket, and JSON posts of lines where the endpoint speaks none; or one of them"),
     Setting("colours", _P + "COLOURS", "--colours", "WHAT", "remove", _one_of("keep", "remove"),
             "of a terminal's lines where they are posted"),
     Setting("tty", TTY_VARIABLE, "--tty", "WHEN", "auto", _one_of("auto", "always", "never"),

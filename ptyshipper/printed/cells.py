@@ -135,7 +135,8 @@ class Row:
         if not first.strip("0"):  # it begins with a reset
             self._colours = () if parameters == first else (sequence,)
         else:
-            self._colours = (*self._colours, sequence)[-_MAX_COLOURS:]
+            others = tuple(each for each in self._colours if each != sequence)
+            self._colours = (*others, sequence)[-_MAX_COLOURS:]
 
     def text(self) -> str:
         parts, before = list[str](), ()

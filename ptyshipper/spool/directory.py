@@ -4,6 +4,7 @@
 
     DIR/ptyshipper-<uid>/<session id in hex>/session.json          description, and its owner's lock
     DIR/ptyshipper-<uid>/<session id in hex>/<first offset>.seg    see ``segment``
+    DIR/ptyshipper-<uid>/<session id in hex>/note                  see ``notes``
 
 DIR may be anybody's and open to all, as a volume of Kubernetes or /tmp is; what is in it must be
 ours alone, so that nobody else reads what a program printed, or has us send what he wrote.
@@ -27,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ptyshipper.errors import SpoolError
+from ptyshipper.spool.notes import NOTE_FILE
 from ptyshipper.wire.messages import MAX_DESCRIPTION_BYTES
 
 DESCRIPTION_FILE = "session.json"
@@ -180,8 +182,9 @@ class SessionFolder:
         try:
             for path in self.segment_paths():
                 os.unlink(path)
-            with suppress(FileNotFoundError):
-                os.unlink(f"{self.path}/{DESCRIPTION_FILE}")
+            for name in (NOTE_FILE, DESCRIPTION_FILE):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{self.path}/{name}")
             os.rmdir(self.path)
             os.rmdir(os.path.dirname(self.path))
         except OSError:

@@ -23,6 +23,7 @@ from ptyshipper.spool.directory import (
     own_directory,
 )
 from ptyshipper.spool.ledger import Ledger
+from ptyshipper.spool.notes import Notes
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.spool.segment import (
     FILE_HEADER_BYTES,
@@ -63,6 +64,7 @@ class Leftover:
         self.session_id = session_id
         self.description = description
         self.ledger = Ledger()
+        self.notes = Notes(folder.path)
         self.has_exited = False
         self._folder = folder
         self.size_bytes = folder.size_bytes()

@@ -11,6 +11,7 @@ from ptyshipper.errors import SpoolError
 from ptyshipper.records import HEADER_BYTES, OUTPUT_KINDS, GapCause, header
 from ptyshipper.spool.directory import SessionFolder
 from ptyshipper.spool.ledger import Ledger
+from ptyshipper.spool.notes import Notes
 from ptyshipper.spool.segment import FileSegment, Mark, MemorySegment, Segment
 from ptyshipper.wire.messages import MAX_BATCH_BYTES
 
@@ -46,6 +47,7 @@ class Spool:
         self.session_id = session_id
         self.description = description
         self.ledger = Ledger()
+        self.notes = Notes(folder.path if folder is not None else None)
         self.data_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._folder = folder
         self._in_memory = folder is None

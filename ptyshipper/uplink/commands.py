@@ -43,6 +43,10 @@ class Warn(NamedTuple):
     text: str
 
 
+class FallBack(NamedTuple):
+    """The last command: the backend speaks no WebSocket, go on with posts."""
+
+
 class Finish(NamedTuple):
     """The last command: ``delivered`` if everything was acknowledged."""
 
@@ -50,5 +54,14 @@ class Finish(NamedTuple):
 
 
 Command = (
-    Connect | Disconnect | SendHello | SendBatch | SendHeartbeat | SendBye | Release | Warn | Finish
+    Connect
+    | Disconnect
+    | SendHello
+    | SendBatch
+    | SendHeartbeat
+    | SendBye
+    | Release
+    | Warn
+    | FallBack
+    | Finish
 )

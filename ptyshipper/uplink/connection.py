@@ -1,16 +1,9 @@
-"""One connection to a backend: TCP, TLS, the upgrade, then WebSocket messages.
+"""One connection to a backend: a stream, the upgrade over it, then WebSocket messages.
 
-Never blocks, but to resolve a name: it waits through the function that its owner gives it. No proxy
-is ever used: the environment that names one is the program's, and the token ours.
+Never blocks, but to resolve a name: it waits through the function that its owner gives it.
 """
 
 from __future__ import annotations
-
-import errno
-import os
-import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -18,12 +11,9 @@ from websockets.protocol import State
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
-from ptyshipper.uplink.endpoint import Endpoint
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_close, of_status, of_trouble
+from ptyshipper.uplink.stream import ConnectionFailed, Dialer, Stream, Wait
 from ptyshipper.wire.messages import MAX_BATCH_BYTES, SHIPPER_SUBPROTOCOL
-
-if TYPE_CHECKING:
-    import ssl
 
 MAX_MESSAGE_BYTES = 1024
 """A backend's messages to a shipper have 13 bytes at most."""
@@ -35,27 +25,6 @@ _MAX_UNSENT_BYTES = 2 * MAX_BATCH_BYTES
 _CONTROL = frozenset({Opcode.PING, Opcode.PONG, Opcode.CLOSE})
 _NO_CODE = 1005
 
-Wait = Callable[[int, bool, float], None]
-"""``wait(fd, for_writing, share)``: return when ``fd`` is ready; may raise to end the attempt.
-
-``share`` of the attempt's time may be spent on it; ``TimeoutError`` is raised after that.
-"""
-
-
-class ConnectionFailed(Exception):
-    """The attempt or the connection is over; ``outcome`` says why."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(outcome.reason)
-        self.outcome = outcome
-
-
-class _Stream(Protocol):
-    def fileno(self) -> int: ...
-    def recv(self, size: int, /) -> bytes: ...
-    def send(self, data: memoryview, /) -> int: ...
-    def close(self) -> None: ...
-
 
 class Connection:
     """An open WebSocket of our subprotocol, or on its way there.
@@ -66,9 +35,10 @@ class Connection:
     is writable, got rid of it.
     """
 
-    def __init__(self, endpoint: Endpoint, token: str) -> None:
+    def __init__(self, dialer: Dialer, token: str) -> None:
+        endpoint = dialer.endpoint
         path, _, query = endpoint.resource.partition("?")
-        self._endpoint = endpoint
+        self._dialer = dialer
         self._protocol = ClientProtocol(
             WebSocketURI(endpoint.secure, endpoint.host, endpoint.port, path, query),
             subprotocols=[Subprotocol(SHIPPER_SUBPROTOCOL)],
@@ -76,26 +46,23 @@ class Connection:
         )
         self._token = token
         self.ended: Outcome | None = None
-        self._stream: _Stream | None = None
+        self._stream: Stream | None = None
         self._unsent = memoryview(b"")
         self._early = b""  # what came in one piece with the answer to the upgrade
 
-    def open(self, tls: ssl.SSLContext | None, wait: Wait) -> None:
+    def open(self, wait: Wait) -> None:
         """Connect, and be upgraded.
 
         Raises:
             ConnectionFailed: with what to make of it; and whatever ``wait`` raises.
         """
-        plain = self._connect(wait)
-        self._stream = plain
+        self._stream = self._dialer.open(wait)
         try:
-            if tls is not None:
-                self._secure(plain, tls, wait)
             self._upgrade(wait)
         except TimeoutError:
             raise ConnectionFailed(of_trouble(Trouble.TIMED_OUT)) from None
         except OSError as error:
-            raise ConnectionFailed(self._outcome_of(error)) from None
+            raise ConnectionFailed(self._dialer.outcome_of(error)) from None
 
     def fileno(self) -> int:
         return self._stream.fileno() if self._stream is not None else -1
@@ -132,7 +99,7 @@ class Connection:
         except BlockingIOError:
             pass
         except OSError as error:
-            self.ended = self._outcome_of(error)
+            self.ended = self._dialer.outcome_of(error)
         else:
             data += part
             if not part:
@@ -144,53 +111,6 @@ class Connection:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
-
-    def _connect(self, wait: Wait) -> socket.socket:
-        """To the first address that answers."""
-        host, port = self._endpoint.host, self._endpoint.port
-        try:
-            # As bytes: a str would load the codec for international names, which takes a megabyte.
-            name = host.encode("ascii") if host.isascii() else host
-            found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            text = error.strerror if isinstance(error, OSError) else None
-            reason = f"{host} can't be resolved: {(text or 'no valid name').lower()}"
-            raise ConnectionFailed(of_trouble(Trouble.NO_SUCH_HOST, reason)) from None
-        outcome = of_trouble(Trouble.UNREACHABLE)
-        for family, kind, protocol, _, address in found:
-            try:
-                return self._connect_to(family, kind, protocol, address, wait, 1 / len(found))
-            except TimeoutError:
-                outcome = of_trouble(Trouble.TIMED_OUT)
-            except OSError as error:
-                outcome = of_trouble(Trouble.UNREACHABLE, (error.strerror or "unreachable").lower())
-        raise ConnectionFailed(outcome)
-
-    def _connect_to(
-        self, family: int, kind: int, protocol: int, address: Any, wait: Wait, share: float
-    ) -> socket.socket:
-        kind |= socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
-        plain = socket.socket(family, kind, protocol)
-        try:
-            code = plain.connect_ex(address)
-            if code == errno.EINPROGRESS:
-                wait(plain.fileno(), True, share)
-                code = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if code != 0:
-                raise OSError(code, os.strerror(code))
-            # A batch waits for nothing: the next one is sent after its acknowledgement.
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except BaseException:
-            plain.close()
-            raise
-        return plain
-
-    def _secure(self, plain: socket.socket, tls: ssl.SSLContext, wait: Wait) -> None:
-        from ptyshipper.uplink.tls import TlsSocket
-
-        secure = TlsSocket(plain, tls, self._endpoint.host)
-        self._stream = secure
-        secure.handshake(lambda for_writing: wait(secure.fileno(), for_writing, 1.0))
 
     def _upgrade(self, wait: Wait) -> None:
         assert self._stream is not None
@@ -260,10 +180,3 @@ class Connection:
             is_lone = len(parts) == 1 and not self._unsent
             self._unsent = memoryview(parts[0] if is_lone else b"".join([self._unsent, *parts]))
             self.flush()
-
-    def _outcome_of(self, error: OSError) -> Outcome:
-        if self._endpoint.secure:
-            from ptyshipper.uplink import tls
-
-            return tls.outcome_of(error) or of_trouble(Trouble.LOST)
-        return of_trouble(Trouble.LOST)

@@ -14,7 +14,7 @@ ENDED          nothing
 =============  ===================================================================
 
 From every state but ENDED: an outcome that is final, everything delivered where that is the end,
-or the deadline after a FinishRequested -> ENDED.
+the deadline after a FinishRequested, or an answer that asks for posts -> ENDED.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from ptyshipper.uplink.commands import (
     Command,
     Connect,
     Disconnect,
+    FallBack,
     Finish,
     Release,
     SendBatch,
@@ -75,7 +76,8 @@ class Plan(NamedTuple):
     start. ``bye``: how to say goodbye when everything was acknowledged. ``window_bytes``: the spool's
     bound on what is unacknowledged. ``spare_bytes``: what of the spool may fill up in a flood before
     it is shipped with all there is. ``max_failures``: end after so many in a row without an ack.
-    ``name`` is what warnings call the backend; None for no warnings at all.
+    ``name`` is what warnings call the backend; None for no warnings at all. ``may_post``: a backend that
+    speaks no WebSocket gets posts; else ``hindrance`` is why not, for the warning.
     """
 
     live: bool
@@ -84,6 +86,8 @@ class Plan(NamedTuple):
     spare_bytes: int
     max_failures: int | None
     name: str | None
+    may_post: bool = False
+    hindrance: str = ""
 
 
 class Core:
@@ -293,6 +297,9 @@ class Core:
 
     def _fail(self, outcome: Outcome, now_s: float) -> list[Command]:
         """Give the connection or the attempt up, and decide when to try again."""
+        if outcome.action is Action.FALLBACK and self._plan.may_post:
+            self._end(delivered=False)
+            return [Disconnect(), FallBack()]
         self._failures += 1
         self._last_action = outcome.action
         self.wake_at_offset = NEVER
@@ -331,8 +338,10 @@ class Core:
             case Action.RETRY:
                 text = f"can't ship to {self._plan.name}: {outcome.reason}; retrying"
             case Action.SLOW | Action.FALLBACK:
+                hindrance = self._plan.hindrance if outcome.action is Action.FALLBACK else ""
                 text = (
-                    f"can't ship to {self._plan.name}: {outcome.reason}; will try again in minutes"
+                    f"can't ship to {self._plan.name}: {outcome.reason}{hindrance}; "
+                    "will try again in minutes"
                 )
             case Action.GIVE_UP:
                 text = f"stopped shipping to {self._plan.name}: {outcome.reason}"

@@ -6,28 +6,25 @@ eventfd. The eventfds are edge-triggered, so that nothing has to be read from th
 
 from __future__ import annotations
 
-import _thread
-import os
 import random
 import select
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, assert_never
+from typing import Any, NamedTuple, assert_never
 
 from ptyshipper.config import UplinkSettings
 from ptyshipper.errors import ProtocolError
 from ptyshipper.spool.ledger import NEVER, Ledger
+from ptyshipper.spool.notes import Notes
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.uplink import commands, core, events
 from ptyshipper.uplink.backoff import AttemptLimit, Backoff
-from ptyshipper.uplink.connection import Connection, ConnectionFailed
-from ptyshipper.uplink.endpoint import Endpoint
+from ptyshipper.uplink.connection import Connection
+from ptyshipper.uplink.control import Control
 from ptyshipper.uplink.outcomes import Trouble, of_trouble
+from ptyshipper.uplink.stream import ConnectionFailed, Dialer
 from ptyshipper.wire import messages
-
-if TYPE_CHECKING:
-    import ssl
 
 
 def _nothing_more(offset: int) -> None:
@@ -37,8 +34,8 @@ def _nothing_more(offset: int) -> None:
 class Consignment(NamedTuple):
     """The session to deliver. ``data_fd`` is readable when its head moved; -1 if that can't be.
 
-    ``take_up`` is called with a WELCOME's offset that is beyond the head, to move the head if more is
-    held behind that.
+    ``notes`` are for who posts its lines. ``take_up`` is called with a WELCOME's offset that is beyond
+    the head, to move the head if more is held behind that.
     """
 
     session_id: bytes
@@ -46,6 +43,7 @@ class Consignment(NamedTuple):
     ledger: Ledger
     data_fd: int
     plan: core.Plan
+    notes: Notes
     take_up: Callable[[int], None] = _nothing_more
 
 
@@ -56,7 +54,8 @@ class _AttemptOver(Exception):
 class Courier:
     """``run`` in a thread; ``finish`` from any other; the rest can be read by all.
 
-    ``on_first_ack`` is called in the courier's thread once the backend proved good.
+    ``gives_way``: it ended because the backend speaks no WebSocket and is to get posts. ``on_first_ack``
+    is called in the courier's thread once the backend proved good.
 
     Raises:
         ValueError: the session's description is too long to be sent.
@@ -65,19 +64,20 @@ class Courier:
     def __init__(
         self,
         consignment: Consignment,
-        endpoint: Endpoint,
+        dialer: Dialer,
         settings: UplinkSettings,
         limit: AttemptLimit,
         warn: Callable[[str], None],
         on_first_ack: Callable[[], None],
     ) -> None:
         self.delivered = False
+        self.gives_way = False
         self._hello = messages.hello(consignment.session_id, consignment.description)
         self._ledger = consignment.ledger
         self._reader = SpoolReader(consignment.ledger)
         self._data_fd = consignment.data_fd
         self._take_up = consignment.take_up
-        self._endpoint = endpoint
+        self._dialer = dialer
         self._settings = settings
         self._warn = warn
         self._on_first_ack = on_first_ack
@@ -90,25 +90,18 @@ class Courier:
         self._connection: Connection | None = None
         self._waits_to_write = False
         self._batch_sent: events.BatchSent | None = None  # while its last bytes are not flushed
-        self._tls: ssl.SSLContext | None = None
-        self._finish_deadline_s: float | None = None  # set by another thread, once
         self._epoll = select.epoll()
         # The same without the socket, for naps. What the one has told the other may tell again.
         self._nap_epoll = select.epoll()
-        self._control_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        # Held while another thread writes to it, so that the number is not another file's by then.
-        self._control_lock = _thread.allocate_lock()
-        for fd in (self._control_fd, self._data_fd):
+        self._control = Control()
+        for fd in (self._control.fd, self._data_fd):
             if fd >= 0:
                 self._epoll.register(fd, select.EPOLLIN | select.EPOLLET)
                 self._nap_epoll.register(fd, select.EPOLLIN | select.EPOLLET)
 
     def finish(self, deadline_s: float) -> None:
         """The last record is committed: deliver until the monotonic ``deadline_s``, then end."""
-        self._finish_deadline_s = deadline_s
-        with self._control_lock:
-            if self._control_fd >= 0:  # else it has ended by itself meanwhile
-                os.eventfd_write(self._control_fd, 1)
+        self._control.finish(deadline_s)
 
     def run(self) -> None:
         """Deliver until everything was acknowledged, or there is no use in going on."""
@@ -127,9 +120,7 @@ class Courier:
             self._reader.close()
             self._epoll.close()
             self._nap_epoll.close()
-            with self._control_lock:
-                fd, self._control_fd = self._control_fd, -1
-            os.close(fd)
+            self._control.close()
 
     def _turn(self) -> None:
         """Wait for one thing to happen, and handle it."""
@@ -149,7 +140,7 @@ class Courier:
             ready = self._poll(self._core.timer_s)
         self._ledger.wake_at_offset = NEVER
         for fd, _ in ready:
-            if fd == self._control_fd:
+            if fd == self._control.fd:
                 self._on_control()
             elif fd == self._data_fd:
                 self._handle(events.DataCommitted(self._ledger.head.offset))
@@ -164,9 +155,9 @@ class Courier:
         return self._epoll.poll(max(0.0, until_s - time.monotonic()))
 
     def _on_control(self) -> None:
-        if self._finish_deadline_s is not None:
+        if self._control.deadline_s is not None:
             self._handle(events.DataCommitted(self._ledger.head.offset))
-            self._handle(events.FinishRequested(self._finish_deadline_s))
+            self._handle(events.FinishRequested(self._control.deadline_s))
 
     def _on_network(self, connection: Connection) -> None:
         if not connection.is_flushed:
@@ -227,6 +218,9 @@ class Courier:
                 self._disconnect()
             case commands.Warn():
                 self._warn(command.text)
+            case commands.FallBack():
+                self.gives_way = True
+                self._is_finished = True
             case commands.Finish():
                 self.delivered = command.delivered
                 self._is_finished = True
@@ -255,11 +249,9 @@ class Courier:
             self._epoll.modify(connection.fileno(), select.EPOLLIN | writing)
 
     def _connect(self) -> None:
-        connection = Connection(self._endpoint, self._settings.token)
+        connection = Connection(self._dialer, self._settings.token)
         try:
-            if self._endpoint.secure and self._tls is None:
-                self._tls = self._make_tls()
-            connection.open(self._tls, self._wait)
+            connection.open(self._wait)
         except ConnectionFailed as failure:
             connection.close()
             self._handle(events.Closed(failure.outcome))
@@ -275,17 +267,8 @@ class Courier:
             # What came together with the answer to the upgrade does not make the socket readable.
             self._on_network(connection)
 
-    def _make_tls(self) -> ssl.SSLContext:
-        from ptyshipper.uplink.tls import make_context
-
-        try:
-            return make_context(self._settings.ca_file, self._settings.ca_bundle)
-        except OSError as error:
-            detail = f"{self._settings.ca_file}: {error.strerror or 'no certificate in it'}"
-            raise ConnectionFailed(of_trouble(Trouble.CA_FILE, detail)) from None
-
     def _wait(self, fd: int, for_writing: bool, share: float) -> None:
-        """See ``connection.Wait``; the core's timer and a finish are served meanwhile."""
+        """See ``stream.Wait``; the core's timer and a finish are served meanwhile."""
         until_s = time.monotonic() + share * core.CONNECT_TIMEOUT_S
         self._epoll.register(fd, select.EPOLLOUT if for_writing else select.EPOLLIN)
         try:
@@ -293,7 +276,7 @@ class Courier:
                 for ready_fd, _ in self._poll(min(until_s, self._core.timer_s)):
                     if ready_fd == fd:
                         return
-                    if ready_fd == self._control_fd:
+                    if ready_fd == self._control.fd:
                         self._on_control()
                 now_s = time.monotonic()
                 if now_s >= self._core.timer_s:

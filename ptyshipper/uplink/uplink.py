@@ -18,7 +18,8 @@ from ptyshipper.uplink.endpoint import Endpoint, parse_endpoint
 
 if TYPE_CHECKING:
     from ptyshipper.uplink.backoff import AttemptLimit
-    from ptyshipper.uplink.courier import Courier
+    from ptyshipper.uplink.courier import Consignment, Courier
+    from ptyshipper.uplink.posting.poster import Poster
 
 _MAX_LEFTOVER_FAILURES = 5
 """After so many in a row a leftover makes way for the next: it may be the one that can't be taken."""
@@ -49,9 +50,12 @@ class Uplink:
         self._warn = warn
         self._lock = _thread.allocate_lock()
         self._open_jobs = 1  # threads that deliver, under the lock
-        self._couriers: list[Courier] = []  # those that run, under the lock
+        self._couriers: list[Courier | Poster] = []  # those that run, under the lock
         self._deadline_s: float | None = None  # under the lock
-        self._own: Courier | None = None
+        self._own: Courier | Poster | None = None
+        self._posts = settings.transport == "http"  # what the backend takes, as far as is known
+        self._post_turn = _thread.allocate_lock()
+        self._has_started_leftovers = False
         self._is_over = _thread.allocate_lock()
         self._is_over.acquire()
         self._endpoint: Endpoint | None = None
@@ -118,7 +122,7 @@ class Uplink:
         from ptyshipper.spool import leftovers
         from ptyshipper.uplink.backoff import AttemptLimit
         from ptyshipper.uplink.core import Plan
-        from ptyshipper.uplink.courier import Consignment, Courier
+        from ptyshipper.uplink.courier import Consignment
         from ptyshipper.wire.messages import ByeReason
 
         endpoint = self._endpoint
@@ -129,23 +133,75 @@ class Uplink:
             left_bytes = self._spool_settings.max_bytes - spool.dead_bytes
             spool.dead_bytes += leftovers.prune(directory, left_bytes, time.time())
         limit = AttemptLimit()
+        may_post = isinstance(spool.description.get("deployment_id"), int)
+        if self._posts and not may_post:
+            self._warn(
+                f"can't ship to {endpoint.name}: posts need a deployment id; nothing is shipped"
+            )
+            return
         plan = Plan(
-            True, ByeReason.ENDED, spool.window_bytes, spool.spare_bytes, None, endpoint.name
+            True,
+            ByeReason.ENDED,
+            spool.window_bytes,
+            spool.spare_bytes,
+            None,
+            endpoint.name,
+            may_post=may_post and self._settings.transport == "auto",
+            hindrance="" if may_post else ", and posts need a deployment id",
         )
-        self._own = Courier(
-            Consignment(spool.session_id, spool.description, spool.ledger, spool.data_fd, plan),
-            endpoint,
-            self._settings,
-            limit,
-            self._warn,
-            lambda: self._start_leftovers(endpoint, limit),
+        consignment = Consignment(
+            spool.session_id, spool.description, spool.ledger, spool.data_fd, plan, spool.notes
         )
-        self._run(self._own)
+        self._deliver(
+            consignment, endpoint, limit, lambda: self._start_leftovers(endpoint, limit), True
+        )
+
+    def _deliver(
+        self,
+        consignment: Consignment,
+        endpoint: Endpoint,
+        limit: AttemptLimit,
+        on_first: Callable[[], None],
+        is_own: bool,
+    ) -> bool:
+        """Ship one session, the way that the backend takes it; whether all of it was delivered.
+
+        Raises:
+            ValueError: it can't be sent that way.
+        """
+        from ptyshipper.uplink.courier import Courier
+        from ptyshipper.uplink.stream import Dialer
+
+        dialer = Dialer(endpoint, self._settings)
+        posts = self._posts
+        while True:
+            delivery: Courier | Poster
+            if posts:
+                from ptyshipper.uplink.posting.poster import Poster
+
+                delivery = Poster(
+                    consignment,
+                    dialer,
+                    self._settings,
+                    limit,
+                    self._post_turn,
+                    self._warn,
+                    on_first,
+                )
+            else:
+                delivery = Courier(consignment, dialer, self._settings, limit, self._warn, on_first)
+            if is_own:
+                self._own, self._posts = delivery, posts
+            self._run(delivery)
+            if not delivery.gives_way:
+                return delivery.delivered
+            posts = not posts
 
     def _start_leftovers(self, endpoint: Endpoint, limit: AttemptLimit) -> None:
         """The backend takes what we send: now the sessions before this one."""
-        if not self._spool_settings.directories:
+        if not self._spool_settings.directories or self._has_started_leftovers:
             return
+        self._has_started_leftovers = True
         with self._lock:
             self._open_jobs += 1
         try:
@@ -159,7 +215,7 @@ class Uplink:
         from ptyshipper.spool.leftovers import claim_all
         from ptyshipper.spool.spool import MAX_SUBSTITUTE_BYTES
         from ptyshipper.uplink.core import Plan
-        from ptyshipper.uplink.courier import Consignment, Courier
+        from ptyshipper.uplink.courier import Consignment
         from ptyshipper.wire.messages import ByeReason
 
         for leftover in chain.from_iterable(
@@ -167,24 +223,29 @@ class Uplink:
             for directory in self._spool_settings.directories
         ):
             bye = ByeReason.ENDED if leftover.has_exited else ByeReason.CUT
-            plan = Plan(False, bye, MAX_SUBSTITUTE_BYTES // 4, 0, _MAX_LEFTOVER_FAILURES, None)
+            plan = Plan(
+                False,
+                bye,
+                MAX_SUBSTITUTE_BYTES // 4,
+                0,
+                _MAX_LEFTOVER_FAILURES,
+                None,
+                may_post=self._settings.transport == "auto",
+            )
             consignment = Consignment(
                 leftover.session_id,
                 leftover.description,
                 leftover.ledger,
                 -1,
                 plan,
+                leftover.notes,
                 leftover.take_up,
             )
             delivered = False
             try:
-                courier = Courier(
-                    consignment, endpoint, self._settings, limit, self._warn, _nothing
-                )
-                self._run(courier)
-                delivered = courier.delivered
+                delivered = self._deliver(consignment, endpoint, limit, _nothing, False)
             except ValueError:
-                pass  # its description is too long: it can't be sent, and is pruned with time
+                pass  # its description is too long or names no deployment: it is pruned with time
             finally:
                 if delivered:
                     leftover.delete()
@@ -196,7 +257,7 @@ class Uplink:
                 if self._deadline_s is not None and not delivered:
                     return
 
-    def _run(self, courier: Courier) -> None:
+    def _run(self, courier: Courier | Poster) -> None:
         with self._lock:
             self._couriers.append(courier)
             if self._deadline_s is not None:

@@ -52,6 +52,7 @@ def test_each_cell_keeps_its_colour() -> None:
     assert settled("\x1b[31mred\x1b[0m plain\r\x1b[32mX") == (
         "\x1b[32mX\x1b[0m\x1b[31med\x1b[0m plain"
     )
+    assert settled("\x1b[1m\x1b[32m10%\r\x1b[32m20%") == "\x1b[1m\x1b[32m20%"
     assert settled("\x1b[01;31mab\x1b[;4mc\r") == "\x1b[01;31mab\x1b[;4mc"
     assert settled("\x1b[01;31mab\x1b[;4mc\rab") == "\x1b[;4mabc"
 

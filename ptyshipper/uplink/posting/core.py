@@ -18,9 +18,9 @@ ENDED          nothing
 **Blame.** A 500 may mean that a line can't be stored, that nothing can be at the moment, or that all was
 stored. So a post is sent again first. When it is refused again, or with a status that means its content,
 an empty post asks whether the backend takes posts of ours at all. If it does, the post is halved, and the
-halves again, those of one size before those of the next, until what is refused is a line. That one is
-left out after ``REFUSALS`` refusals alone, and for a 500 only if other lines were taken since the first:
-where nothing is taken, the line is not to blame.
+half that is refused again, in the order of the lines, until what is refused is a line. That one is put
+aside. It is left out after ``REFUSALS`` refusals alone, and for a 500 only if other lines were taken since
+the first: where nothing is taken, the line is not to blame.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ WEBSOCKET_AGAIN_S = 300.0
 """Between two looks whether the backend speaks WebSocket by now."""
 
 REFUSALS = 3
+MAX_HALVINGS = MAX_LINES.bit_length()
 FOREVER_S = float("inf")
 
 NAP_S_PER_LINE_PER_S = 1e-4
@@ -214,7 +215,9 @@ class Core:
         self._is_full = False
         self._to_the_end = False
         self._retry_s = now_s  # when a suspect is tried again though nothing else was taken
-        self._failures = 0
+        self._not_before_s = now_s  # as the backend asked for
+        self._failures = 0  # in a row, of all
+        self._refused = 0  # in a row, of parts of what was divided
         self._taken = 0
         self._ever_taken = False
         self._last_action = Action.RETRY
@@ -269,6 +272,8 @@ class Core:
             self._waiting.append(_Batch(event.entries, self._stamps.of(event.entries)))
             return self._post(now_s)
         if self._suspects:
+            if self._suspects[0].refusals == self._plan.max_failures:
+                return [Disconnect(), *self._end(delivered=False)]
             return self._pause(max(0.0, self._retry_s - now_s), now_s)
         commands: list[Command] = []
         if event.settled_offset > self._held.offset:  # by records that are no lines
@@ -286,7 +291,7 @@ class Core:
             batch = self._current
             if not 200 <= event.status < 300 or batch is None:
                 return self._fail(of_post_status(event.status, event.retry_after), now_s)
-            self._failures = 0
+            self._failures = self._refused = 0
             return self._divide(batch, now_s)
         if self.state is not State.POSTING or self._current is None:
             return []
@@ -299,7 +304,7 @@ class Core:
 
     def _on_taken(self, batch: _Batch, now_s: float) -> list[Command]:
         self._current = None
-        self._failures = 0
+        self._failures = self._refused = 0
         self._taken += 1
         self._ever_taken = True
         self._backoff.reset()
@@ -335,8 +340,8 @@ class Core:
         stamps_ms = batch.stamps_ms
         if not batch.is_part:
             stamps_ms = self._stamps.of(batch.entries, apart=True)
-        for part in (slice(None, middle), slice(middle, None)):
-            self._waiting.append(_Batch(batch.entries[part], stamps_ms[part], is_part=True))
+        for part in (slice(middle, None), slice(None, middle)):
+            self._waiting.appendleft(_Batch(batch.entries[part], stamps_ms[part], is_part=True))
         return self._retry(now_s)
 
     def _blame(self, batch: _Batch, status: int, refusal: Refusal, now_s: float) -> list[Command]:
@@ -347,7 +352,7 @@ class Core:
         if batch.refusals < REFUSALS or not (others_were_taken or refusal is Refusal.OF_CONTENT):
             return self._suspect(batch, now_s)
         self._hold(batch)
-        self._failures = 0
+        self._failures = self._refused = 0
         self.left_out += 1
         commands = self._settle()
         if self.left_out == 1:
@@ -365,10 +370,8 @@ class Core:
 
     def _retry(self, now_s: float) -> list[Command]:
         """Go on with what was not refused yet; slower, the longer nothing is taken."""
-        self._failures += 1
-        if self._failures == self._plan.max_failures:
-            return [Disconnect(), *self._end(delivered=False)]
-        if self._failures > 2:
+        self._refused += 1
+        if self._refused > MAX_HALVINGS:
             return self._pause(self._pause_s(), now_s)
         return self._go_on(now_s)
 
@@ -406,8 +409,8 @@ class Core:
                 if self._last_action is not Action.RETRY or not self._plan.live:
                     return self._end(delivered=False)
                 hurried_s = now_s + self._backoff.hurried_pause_s()
-                self._until_s = min(self._until_s, hurried_s)
-                return []
+                self._until_s = max(min(self._until_s, hurried_s), self._not_before_s)
+                return self._end_late() if self._until_s >= deadline_s else []
             case _:
                 return []
 
@@ -489,6 +492,7 @@ class Core:
             return [Disconnect(), *warnings, *self._end(delivered=False)]
         slow = outcome.action is not Action.RETRY
         pause_s = self._backoff.slow_pause_s() if slow else self._pause_s()
+        self._not_before_s = now_s + outcome.retry_after_s
         commands = self._pause(max(pause_s, outcome.retry_after_s), now_s, outcome.action)
         return [Disconnect(), *warnings, *commands]
 

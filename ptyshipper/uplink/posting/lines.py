@@ -212,14 +212,12 @@ class LineAssembler:
         if at < size:
             stream.hold(payload[at:], begin + at, offset, time_us)
             self._read_offset = offset + record.size
-            if len(stream.held) >= MAX_PIECE_BYTES:
-                yield from self._shorten(stream)
+            yield from self._pieces(stream)
 
     def _end(self, stream: _Stream, end: int) -> Iterator[Line]:
         """All that is held is the end of a line, whose newline ends at the position ``end``."""
         time_us = stream.time_us
-        if not stream.is_terminal:
-            yield from self._pieces(stream)
+        yield from self._pieces(stream)
         if stream.changing is not None:
             stream.changing.feed(stream.take(len(stream.held)).decode("utf-8", "replace"))
             text = stream.changing.text()
@@ -239,28 +237,27 @@ class LineAssembler:
         return _plain(data[:-1] if data.endswith(b"\r") else data)
 
     def _pieces(self, stream: _Stream) -> Iterator[Line]:
-        """Give pieces of a line for as long as it is too long to be held; no terminal's."""
+        """Give pieces of a line for as long as it is too long to be held; what changes is held as it is
+        by now. Where it is cut does not depend on how it came."""
         while len(stream.held) >= MAX_PIECE_BYTES:
-            text = _plain(stream.take(_cut(stream.held, MAX_PIECE_BYTES)))
-            yield self._piece(stream, text)
-
-    def _shorten(self, stream: _Stream) -> Iterator[Line]:
-        """Give pieces of a line that is too long to be held; what changes is held as it is by now."""
-        if not stream.is_terminal:
-            yield from self._pieces(stream)
-            return
-        self._change(stream, at_end=False)
-        if stream.changing is not None and (stream.changing.is_full or not stream.is_changing):
-            yield from self._give(stream)
+            cut = _cut(stream.held, MAX_PIECE_BYTES)
+            if not stream.is_terminal:
+                yield self._piece(stream, _plain(stream.take(cut)))
+                continue
+            was_changing = stream.changing is not None
+            piece = self._change(stream, cut, at_end=False)
+            if stream.changing is not None and (
+                stream.changing.is_full or not (was_changing or writes_over(piece))
+            ):
+                yield from self._give(stream)
 
     def _flush(self, stream: _Stream, *, at_end: bool) -> Iterator[Line]:
         """Give what was begun, but for what only what follows gives a meaning, unless ``at_end``."""
         stream.due_us = NEVER_US
         if stream.is_terminal:
-            self._change(stream, at_end=at_end)
+            self._change(stream, len(stream.held), at_end=at_end)
             yield from self._give(stream)
             return
-        yield from self._pieces(stream)
         text, size = codecs.utf_8_decode(stream.held, "replace", at_end)
         if not at_end and text.endswith("\r"):
             text, size = text[:-1], size - 1  # maybe half a CR LF
@@ -268,16 +265,17 @@ class LineAssembler:
         if text:
             yield self._piece(stream, text.replace("\0", "\ufffd"))
 
-    def _change(self, stream: _Stream, *, at_end: bool) -> None:
-        """Put what is held into ``changing``, but for a character or a sequence that is cut off."""
-        left = 0 if at_end else unfinished_bytes(stream.held)
-        whole = stream.held[: len(stream.held) - left]
-        text, size = codecs.utf_8_decode(whole, "replace", at_end or left > 0)
+    def _change(self, stream: _Stream, size: int, *, at_end: bool) -> bytes:
+        """Put so much of what is held into ``changing``, but for a character or a sequence that is cut
+        off; what was put there."""
+        whole = stream.held[:size]
+        left = 0 if at_end else unfinished_bytes(whole)
+        text, size = codecs.utf_8_decode(whole[: len(whole) - left], "replace", at_end or left > 0)
         if text:
             if stream.changing is None:
                 stream.changing = ChangingLine(colours=self._colours)
             stream.changing.feed(text)
-        stream.take(size)
+        return stream.take(size)
 
     def _give(self, stream: _Stream) -> Iterator[Line]:
         """The changing line as it is now."""

@@ -202,6 +202,20 @@ def test_retry_after_is_obeyed() -> None:
     assert script.core.timer_s == script.now_s + 3
 
 
+def test_retry_after_is_obeyed_at_the_end_too() -> None:
+    script = Script()
+    script.post(entry(0))
+    script.answer(429, "5")
+    asked_s = script.now_s
+    assert script(FinishRequested(script.now_s + 10)) == []
+    assert script.core.timer_s == asked_s + 5
+    script.wait()
+    script.answer(204)
+    script.give(entry(1))
+    script.answer(429, "60")
+    assert script.core.state is State.ENDED
+
+
 def test_an_answer_that_never_comes_is_waited_for_longer_than_a_keep_alive() -> None:
     script = Script()
     first = script.post(entry(0))
@@ -215,11 +229,13 @@ def test_attempts_are_limited_whatever_happens() -> None:
     script = Script()
     script.post(entry(0))
     script(FinishRequested(script.now_s + 59))  # in a hurry
-    for attempts in range(100):
+    attempts = 0
+    for _ in range(100):
+        attempts += 1
         if script(Failed(LOST))[-1] == Finish(False):
             break
         script.wait()
-    assert 5 < attempts <= MAX_ATTEMPTS
+    assert 5 < attempts <= 1 + MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 405, 302])

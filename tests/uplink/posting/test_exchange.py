@@ -1,0 +1,126 @@
+"""Requests over real connections to a server that is strict, slow or gone."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ptyshipper.config import UplinkSettings
+from ptyshipper.uplink.endpoint import parse_endpoint
+from ptyshipper.uplink.outcomes import Action
+from ptyshipper.uplink.posting import exchange
+from ptyshipper.uplink.posting.exchange import Exchange
+from ptyshipper.uplink.stream import ConnectionFailed, Dialer
+from tests.support.fake_anvilops import DEPLOYMENT_ID, TOKEN, Answer, FakeAnvilOps, Fault
+
+BODY = b'{"type":"runtime","deploymentId":%d,"hostname":"h","lines":[]}' % DEPLOYMENT_ID
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeAnvilOps]:
+    with FakeAnvilOps() as fake:
+        yield fake
+
+
+def exchange_with(fake: FakeAnvilOps, token: str = TOKEN) -> Exchange:
+    settings = UplinkSettings(fake.url, token, None, 1.0)
+    return Exchange(Dialer(parse_endpoint(fake.url), settings), token)
+
+
+def wait(fd: int, for_writing: bool, share: float) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT if for_writing else select.POLLIN)
+    if not poll.poll(5_000):
+        raise TimeoutError
+
+
+def test_requests_share_a_connection_and_are_as_the_api_wants_them(fake: FakeAnvilOps) -> None:
+    posting = exchange_with(fake)
+    for _ in range(3):
+        assert posting.post(BODY, wait) == (204, None)
+    posting.close()
+    assert fake.connections == 1
+    headers = fake.requests[0].headers
+    assert headers["host"] == f"127.0.0.1:{fake.port}"
+    assert headers["content-type"] == "application/json"
+    assert headers["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_connection_that_is_about_to_be_closed_is_not_used_again() -> None:
+    """Closed by its own side in good time: a request that meets the close may have been taken or not."""
+    with FakeAnvilOps(keep_alive_s=1.05) as fake:
+        posting = exchange_with(fake)
+        posting.post(BODY, wait)
+        assert posting.close_at_s <= time.monotonic() + 0.05 + exchange.KEEP_ALIVE_MARGIN_S
+        time.sleep(max(0.0, posting.close_at_s - time.monotonic()))
+        posting.post(BODY, wait)
+        posting.close()
+        assert fake.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("timeout=5", 5.0), ("timeout=5, max=100", 5.0), ("max=3,Timeout=72", exchange.MAX_KEEP_ALIVE_S),
+     ("", exchange.KEEP_ALIVE_S), ("timeout=soon", exchange.KEEP_ALIVE_S), ("timeout=0", 0.0)],
+)  # fmt: skip
+def test_how_long_a_connection_is_kept(header: str, seconds: float) -> None:
+    assert exchange._keep_alive_s(header) == seconds
+
+
+def test_an_answer_comes_with_what_it_asks_for(fake: FakeAnvilOps) -> None:
+    fake.faults.append(Answer(429, (("Retry-After", "7"),)))
+    posting = exchange_with(fake)
+    assert posting.post(BODY, wait) == (429, "7")
+    assert posting.post(BODY, wait).status == 204
+    posting.close()
+
+
+def test_a_redirect_is_not_followed(fake: FakeAnvilOps) -> None:
+    with FakeAnvilOps() as elsewhere:
+        fake.faults.append(Answer(307, (("Location", elsewhere.url),)))
+        posting = exchange_with(fake)
+        assert posting.post(BODY, wait).status == 307
+        posting.close()
+        assert elsewhere.requests == []
+
+
+def test_an_answer_without_an_end_is_not_read_to_it(fake: FakeAnvilOps) -> None:
+    fake.faults.append(Fault.ENDLESS)
+    posting = exchange_with(fake)
+    assert posting.post(BODY, wait).status == 503
+    assert posting.post(BODY, wait).status == 204
+    posting.close()
+    assert fake.connections == 2
+
+
+@pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_IN_MID_ANSWER, Fault.NO_HTTP])
+def test_what_is_no_answer_is_a_failure_that_is_retried(fake: FakeAnvilOps, fault: Fault) -> None:
+    fake.faults.append(fault)
+    posting = exchange_with(fake)
+    with pytest.raises(ConnectionFailed) as failed:
+        posting.post(BODY, wait)
+    assert failed.value.outcome.action is Action.RETRY
+    assert TOKEN not in str(failed.value)
+    assert posting.post(BODY, wait).status == 204
+    posting.close()
+
+
+def test_who_waits_may_end_it(fake: FakeAnvilOps) -> None:
+    fake.faults.append(Fault.HANG)
+
+    class Enough(Exception):
+        pass
+
+    def impatient(fd: int, for_writing: bool, share: float) -> None:
+        if share == float("inf"):
+            raise Enough
+        wait(fd, for_writing, share)
+
+    posting = exchange_with(fake)
+    with pytest.raises(Enough):
+        posting.post(BODY, impatient)
+    assert posting.post(BODY, wait).status == 204
+    posting.close()

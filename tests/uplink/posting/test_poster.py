@@ -1,0 +1,482 @@
+"""Spool, uplink and posts against a strict server: what is stored, when, and after what."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ptyshipper import records
+from ptyshipper.records import Kind
+from ptyshipper.uplink import backoff
+from ptyshipper.uplink.posting import core
+from tests.spool.spools import die
+from tests.support.fake_anvilops import (
+    DEPLOYMENT_ID,
+    TOKEN,
+    Answer,
+    FakeAnvilOps,
+    Fault,
+)
+from tests.support.fake_backend import FakeBackend, wait_until
+from tests.support.shipping import Wrapper
+from tests.support.tls_front import make_authority
+from tests.support.wrapping import BARE_ENVIRON
+
+DESCRIPTION: dict[str, object] = {
+    "deployment_id": DEPLOYMENT_ID,
+    "type": "runtime",
+    "hostname": "pod-1",
+    "command": ["x"],
+    "tty": False,
+}
+
+Make = Callable[..., Wrapper]
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backoff, "BASE_S", 0.02)
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
+    monkeypatch.setattr("tests.support.shipping.TOKEN", TOKEN)
+    made: list[Wrapper] = []
+
+    def make(*args: object, **kwargs: object) -> Wrapper:
+        described = {**DESCRIPTION, "started_at_us": time.time_ns() // 1000}
+        made.append(Wrapper(*args, **{"description": described, **kwargs}))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for wrapper in made:
+        wrapper.close()
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeAnvilOps]:
+    with FakeAnvilOps() as fake:
+        yield fake
+
+
+def numbered(first: int, count: int) -> bytes:
+    return b"".join(b"line %d\n" % number for number in range(first, first + count))
+
+
+def contents(first: int, count: int) -> list[str]:
+    return [f"line {number}" for number in range(first, first + count)]
+
+
+def test_an_endpoint_without_a_websocket_gets_posts(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path
+) -> None:
+    wrapper = make(fake.url, tmp_path)
+    wrapper.start()
+    for at in range(0, 3000, 100):
+        wrapper.write(numbered(at, 100))
+    wrapper.write(b"oops\n", Kind.STDERR)
+    wrapper.write(b"no newline")
+    assert wrapper.exit() < 5
+    assert wrapper.uplink.delivered
+    assert fake.shown("stdout") == [*contents(0, 3000), "no newline"]
+    assert fake.shown("stderr") == ["oops"]
+    assert {(row.hostname, row.log_type) for row in fake.rows} == {("pod-1", "runtime")}
+    fake.check_order()
+    assert [request.method for request in fake.requests][:2] == ["GET", "POST"]
+    assert fake.most_in_flight == 1
+    assert wrapper.warnings == []
+    wrapper.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_timestamps_are_the_wall_clock_s(make: Make, fake: FakeAnvilOps) -> None:
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: fake.rows)
+    assert abs(fake.rows[0].timestamp - time.time() * 1000) < 2_000
+
+
+def test_the_transport_can_be_chosen(make: Make, fake: FakeAnvilOps) -> None:
+    wrapper = make(fake.url, transport="http")
+    wrapper.start()
+    wrapper.write(b"x\n")
+    wrapper.exit()
+    assert wrapper.uplink.delivered
+    assert [request.method for request in fake.requests] == ["POST"]
+    other = make(fake.url, transport="websocket")
+    other.start()
+    other.write(b"y\n")
+    assert wait_until(lambda: other.warnings)
+    assert "speaks no WebSocket (HTTP 405); will try again in minutes" in other.warnings[0]
+    assert fake.shown() == ["x"]
+
+
+@pytest.mark.parametrize("transport", ["auto", "http"])
+def test_without_a_deployment_it_is_said_once_and_nothing_is_posted(
+    make: Make, fake: FakeAnvilOps, transport: str
+) -> None:
+    wrapper = make(
+        fake.url, transport=transport, description={**DESCRIPTION, "deployment_id": None}
+    )
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: wrapper.warnings)
+    assert wrapper.exit() < 1
+    (warning,) = wrapper.warnings
+    assert "posts need a deployment id" in warning
+    assert [request for request in fake.requests if request.method == "POST"] == []
+
+
+def test_an_isolated_line_is_posted_at_once(make: Make, fake: FakeAnvilOps) -> None:
+    wrapper = make(fake.url)
+    wrapper.start()
+    took_s = []
+    for number in range(20):
+        wrapper.write(b"%d\n" % number)
+        began_s = time.monotonic()
+        assert wait_until(lambda number=number: len(fake.rows) > number)
+        took_s.append(fake.rows[-1].arrived_s - began_s)
+        time.sleep(0.05)
+    assert sorted(took_s)[10] < 0.02
+    assert len(fake.posts) == 20
+
+
+def test_an_idle_line_s_connection_was_closed_by_nobody_but_us(make: Make) -> None:
+    """The server's own close would meet a request some day; and then who knows whether it was taken."""
+    with FakeAnvilOps(keep_alive_s=1.5) as fake:
+        wrapper = make(fake.url)
+        wrapper.start()
+        for number in range(2):
+            wrapper.write(b"%d\n" % number)
+            assert wait_until(lambda number=number: len(fake.rows) > number)
+            time.sleep(1.8)
+        wrapper.write(b"2\n")
+        wrapper.exit()
+        assert fake.shown() == ["0", "1", "2"]
+        assert fake.idle_closes == 0
+        assert len({request.connection for request in fake.posts}) == 3
+        assert wrapper.warnings == []
+
+
+def test_what_was_begun_is_posted_after_a_moment_of_silence(make: Make, fake: FakeAnvilOps) -> None:
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write(b"Continue? ")
+    began_s = time.monotonic()
+    assert wait_until(lambda: fake.rows)
+    assert 0.4 < fake.rows[0].arrived_s - began_s < 2
+    wrapper.write(b"yes\n")
+    assert wait_until(lambda: len(fake.rows) == 2)
+    assert fake.shown() == ["Continue? ", "yes"]
+
+
+def test_a_terminal_s_progress_bar_is_one_line(make: Make, fake: FakeAnvilOps) -> None:
+    for colours, shown in (("remove", "100%"), ("keep", "\x1b[32m100%")):
+        fake.rows.clear()
+        wrapper = make(fake.url, colours=colours)
+        wrapper.start()
+        for percent in range(101):
+            wrapper.write(b"\r\x1b[32m%3d%%" % percent, Kind.TTY)
+            time.sleep(0.006)
+        wrapper.write(b"\r\n", Kind.TTY)
+        wrapper.exit()
+        assert fake.shown() == [shown]
+
+
+def test_poison_is_left_out_and_said_once(make: Make, fake: FakeAnvilOps) -> None:
+    fake.poison = lambda content: content in ("line 77", "line 300")
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write(numbered(0, 400))
+    wrapper.write(numbered(400, 10))
+    wrapper.exit()
+    assert wrapper.uplink.delivered
+    assert fake.shown() == [c for c in contents(0, 410) if c not in ("line 77", "line 300")]
+    fake_order = sorted({(row.timestamp, row.post) for row in fake.rows})
+    stamps = [stamp for stamp, _ in fake_order]
+    assert len(set(stamps)) == len(stamps), "no two posts share a millisecond"
+    said = [warning for warning in wrapper.warnings if "HTTP 500) and is left out" in warning]
+    assert len(said) == 1
+    assert sum("refused 2 lines in all" in warning for warning in wrapper.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Answer(429), Answer(502), Answer(503, (("Retry-After", "0"),)), Answer(500), Fault.CUT,
+     Fault.CUT_IN_MID_ANSWER, Fault.NO_HTTP, Fault.ENDLESS],
+    ids=str,
+)  # fmt: skip
+def test_what_passes_is_retried_and_every_line_is_stored_once(
+    make: Make, fake: FakeAnvilOps, fault: Fault | Answer
+) -> None:
+    fake.faults.extend([fault, fault, None, fault])
+    wrapper = make(fake.url)
+    wrapper.start()
+    for at in range(5):
+        wrapper.write(numbered(at * 100, 100))
+        time.sleep(0.02)
+    wrapper.exit()
+    assert wrapper.uplink.delivered
+    assert fake.shown() == contents(0, 500)
+    fake.check_order()
+
+
+def test_stored_but_500_doubles_its_batch_and_nothing_else(make: Make, fake: FakeAnvilOps) -> None:
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write(numbered(0, 10))
+    assert wait_until(lambda: len(fake.rows) == 10)
+    fake.faults.append(Fault.STORED_BUT_500)
+    wrapper.write(numbered(10, 10))
+    assert wait_until(lambda: len(fake.rows) == 30)
+    wrapper.write(numbered(20, 10))
+    wrapper.exit()
+    expected = [
+        *contents(0, 10),
+        *[c for c in contents(10, 10) for _ in range(2)],
+        *contents(20, 10),
+    ]
+    assert fake.shown() == expected
+
+
+def test_an_outage_longer_than_the_program_leaves_the_rest_to_the_next(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path
+) -> None:
+    first = make(fake.url, tmp_path, timeout_s=0.3)
+    first.start()
+    first.write(numbered(0, 10))
+    assert wait_until(lambda: len(fake.rows) == 10)
+    fake.broken = Answer(503)
+    first.write(numbered(10, 10))
+    first.exit()
+    assert not first.uplink.delivered
+    first.close()
+    fake.broken = None
+    second = make(fake.url, tmp_path)
+    second.start()
+    second.write(b"of the second\n")
+    assert wait_until(lambda: len(fake.rows) == 21)
+    second.exit()
+    assert fake.shown() == [*contents(0, 20), "of the second"]
+    second.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_wrapper_repeats_nothing_that_was_taken(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path
+) -> None:
+    """Not even of a record that was taken in part, or of a stream that waits in mid-line."""
+    first = make(fake.url, tmp_path)
+    first.start()
+    first.write(b"begun on stderr, ", Kind.STDERR)
+    first.write(numbered(0, 600))
+    assert wait_until(lambda: len(fake.posts) >= 1)
+    fake.broken = Answer(503)
+    assert wait_until(lambda: fake.requests[-1].status == 503)
+    fake.broken = None
+    taken = len(fake.rows)
+    assert taken > 0
+    die_like_a_kill(first)
+    second = make(fake.url, tmp_path)
+    second.start()
+    second.write(b"of the second\n")
+    assert wait_until(lambda: any("stderr" in row.content for row in fake.rows))
+    second.exit()
+    stdout = [content for content in fake.shown("stdout") if content != "of the second"]
+    assert stdout == contents(0, 600)
+    assert fake.shown("stderr") == ["begun on stderr, "]
+
+
+def die_like_a_kill(wrapper: Wrapper) -> None:
+    """What it has noted by now is all that a successor has."""
+    wrapper.uplink._settings = wrapper.uplink._settings._replace(flush_timeout_s=0.0)
+    wrapper.uplink.finish()
+    assert wait_until(lambda: wrapper.uplink.is_idle)
+    wrapper._is_closed = True
+    die(wrapper.spool)
+
+
+def test_what_overflowed_while_the_backend_was_away_is_a_visible_line(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path
+) -> None:
+    fake.broken = Answer(503)
+    wrapper = make(fake.url, tmp_path, max_bytes=2**19)
+    wrapper.start()
+    for at in range(0, 200_000, 1_000):
+        wrapper.write(numbered(at, 1_000))
+    fake.broken = None
+    wrapper.exit()
+    assert wrapper.uplink.delivered
+    (gap,) = fake.shown("stderr")
+    found = re.fullmatch(r"ptyshipper: (\d+) bytes lost: the spool was full", gap)
+    assert found is not None
+    stored_bytes = sum(len(content) + 1 for content in fake.shown("stdout"))
+    assert stored_bytes + int(found[1]) == len(wrapper.written)
+
+
+def test_a_backend_that_is_upgraded_under_it_gets_the_rest_by_websocket(
+    make: Make, fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """From the beginning of what is still held; what is not is a gap there."""
+    monkeypatch.setattr(core, "WEBSOCKET_AGAIN_S", 0.2)
+    with FakeBackend() as backend:
+        wrapper = make(fake.url, tmp_path)
+        wrapper.start()
+        wrapper.write(numbered(0, 10))
+        assert wait_until(lambda: len(fake.rows) == 10)
+        fake.websocket = backend
+        assert wait_until(lambda: backend.sessions)
+        wrapper.write(numbered(10, 10))
+        wrapper.exit()
+        assert wrapper.uplink.delivered
+        session = backend.sessions[wrapper.session_id]
+        lost = sum(gap.lost_bytes for gap in session.gaps())
+        assert session.output() == wrapper.written[lost:]
+        assert fake.shown() == contents(0, 10)
+
+
+def test_a_backend_that_loses_its_websocket_gets_what_that_did_not_deliver(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(core, "WEBSOCKET_AGAIN_S", 60.0)
+    with FakeBackend() as backend, FakeAnvilOps(websocket=backend) as fake:
+        wrapper = make(fake.url, tmp_path)
+        wrapper.start()
+        wrapper.write(numbered(0, 10))
+        assert wait_until(wrapper.is_acknowledged)
+        fake.websocket = None
+        with fake.lock:
+            for sock in fake._open:
+                sock.shutdown(2)
+        wrapper.write(numbered(10, 10))
+        wrapper.exit()
+        assert wrapper.uplink.delivered
+        assert fake.shown() == contents(10, 10)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl(1)")
+def test_over_tls(make: Make, tmp_path: Path) -> None:
+    authority = make_authority(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    with FakeAnvilOps(tls=context) as fake:
+        wrapper = make(fake.url, ca_file=authority)
+        wrapper.start()
+        wrapper.write(numbered(0, 2000))
+        wrapper.exit()
+        assert wrapper.uplink.delivered
+        assert fake.shown() == contents(0, 2000)
+
+
+def test_no_proxy_and_no_token_in_any_message(
+    make: Make, fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    fake.broken = Answer(403)
+    wrapper = make(fake.url, transport="http")
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: wrapper.warnings)
+    assert wrapper.exit() < 1
+    (warning,) = wrapper.warnings
+    assert "the token is not accepted here (HTTP 403)" in warning
+    assert TOKEN not in warning
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, Answer(503), Answer(429, (("Retry-After", "60"),))])
+def test_a_backend_that_does_not_take_it_holds_up_the_end_no_longer_than_the_deadline(
+    make: Make, fake: FakeAnvilOps, fault: Fault | Answer
+) -> None:
+    fake.broken = None
+    wrapper = make(fake.url, timeout_s=0.7)
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: fake.rows)
+    fake.broken = fault
+    wrapper.write(b"y\n")
+    assert wrapper.exit() < 1.2
+    assert not wrapper.uplink.delivered
+    assert len(wrapper.warnings) == 1
+
+
+def test_nothing_of_it_is_loaded_while_a_websocket_takes_all(make: Make, tmp_path: Path) -> None:
+    """h11 and what goes with it take a third of a megabyte."""
+    program = (
+        "import sys, threading, time\n"
+        "from tests.support.fake_backend import FakeBackend\n"
+        "from tests.support.shipping import Wrapper\n"
+        "with FakeBackend() as backend:\n"
+        "    wrapper = Wrapper(backend.url)\n"
+        "    wrapper.start(); wrapper.write(b'x\\n'); wrapper.exit(); wrapper.close()\n"
+        "    assert wrapper.uplink.delivered\n"
+        "print([name for name in sys.modules if 'posting' in name or name == 'h11'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=BARE_ENVIRON,
+        capture_output=True,
+        timeout=30,
+        check=True,
+    )
+    assert done.stdout == b"[]\n", done.stderr
+
+
+def test_two_sessions_take_turns(make: Make, fake: FakeAnvilOps, tmp_path: Path) -> None:
+    """A live view reads the newest 500 rows when a post notifies it."""
+    first = make(fake.url, tmp_path, timeout_s=0.0)
+    fake.broken = Answer(503)
+    first.start()
+    for at in range(0, 20_000, 1_000):
+        first.write(numbered(at, 1_000))
+    first.exit()
+    first.close()
+    fake.broken = None
+    fake.most_in_flight = 0
+    second = make(fake.url, tmp_path, timeout_s=20.0)
+    second.start()
+    for number in range(100):
+        second.write(b"second %d\n" % number)
+        time.sleep(0.005)
+    second.exit()
+    assert len(fake.rows) == 20_100
+    assert fake.most_in_flight == 1
+
+
+def test_memory_is_bounded_while_the_backend_hangs(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path
+) -> None:
+    fake.broken = Fault.HANG
+    wrapper = make(fake.url, tmp_path, timeout_s=0.2, max_bytes=2**20, transport="http")
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: fake.requests)
+    before = resident_bytes()
+    for _ in range(500):
+        wrapper.write_record(Kind.STDOUT, os.urandom(30_000) + b"\n" * 30_000)
+    assert resident_bytes() - before < 8 * 2**20
+    wrapper.exit()
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def test_the_record_of_the_exit_is_settled_too(make: Make, fake: FakeAnvilOps) -> None:
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write_record(Kind.RESIZED, records.resized(80, 24))
+    wrapper.exit()
+    assert wrapper.uplink.delivered
+    assert wrapper.is_acknowledged()
+    assert fake.rows == []
