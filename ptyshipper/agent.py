@@ -15,9 +15,16 @@ from time import monotonic_ns, time_ns
 
 from ptyshipper.child.environment import conceal
 from ptyshipper.child.program import ExitStatus, Program
-from ptyshipper.child.reaper import reap, wait_for_end
+from ptyshipper.child.reaper import reap, see_out
 from ptyshipper.child.signals import Policy, Pristine, SignalQueue, policy
-from ptyshipper.child.spawn import Command, execute, failure_to_start, let_go, spawn
+from ptyshipper.child.spawn import (
+    Command,
+    execute,
+    execute_by_helper,
+    failure_to_start,
+    let_go,
+    spawn,
+)
 from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
 from ptyshipper.child.terminal import NO_SIZE, Terminal, outer_terminal, rows_cols
 from ptyshipper.errors import SpawnError
@@ -88,6 +95,7 @@ class Agent:
         self._load_settings = load_settings
         self._announce_wait = announce_wait
         self._terminal: Terminal | None = None
+        self._status: ExitStatus | None = None
         self._leads_session = os.getsid(0) == os.getpid()
         self._started_ns = monotonic_ns()
         self._started_wall_us = time_ns() // 1000
@@ -108,8 +116,22 @@ class Agent:
         except SpawnError as error:
             failure, stdio = error, plan(self._tty, self._closed)
         gc.enable()
-        if failure is None:
+        if failure is not None:
+            return self._attend(failure, stdio)
+        try:
             let_go(stdio, self._terminal)
+            return self._attend(program, stdio)
+        except BaseException as error:
+            # A bug of ours, or the tree that we run from is gone (of which PyInstaller makes a
+            # SystemExit): the program must not pay for it.
+            if self._terminal is not None:
+                self._terminal.restore()
+            self.warn(f"the wrapper failed: {error!r}; the program is not recorded any more")
+            status = self._status or see_out(program)
+            return Outcome(status.shell_status, None, False)
+
+    def _attend(self, program: Program | SpawnError, stdio: StdioPlan) -> Outcome:
+        """Record what the program does until its end, and deliver that."""
         from ptyshipper import records
 
         self._signals = SignalQueue()
@@ -120,10 +142,11 @@ class Agent:
         started = records.started(self._started_wall_us, cols, rows, stdio.tty_mask)
         sink.append(records.Kind.STARTED, 0, started)
         sink.flush()
-        if failure is None:
-            status = self._pump_to_the_end(program, sink, settings)
+        if isinstance(program, SpawnError):
+            status = self._record_failure(program, sink)
         else:
-            status = self._record_failure(failure, sink)
+            status = self._pump_to_the_end(program, sink, settings)
+        self._status = status
         if self._terminal is not None:
             self._terminal.restore()
         delivered = self._deliver(uplink)
@@ -173,6 +196,11 @@ class Agent:
         for fd in self._closed:
             os.close(fd)
         self._pristine.restore()
+        if self._command.helper is not None and not self._command.environment.is_plain:
+            try:
+                execute_by_helper(self._command, self._command.helper, os.pipe()[1])
+            except OSError:
+                pass  # no descriptor is left: what os.execve can hand on must do
         raise failure_to_start(self._command.argv[0], execute(self._command))
 
     def _begin_recording(
@@ -200,23 +228,18 @@ class Agent:
     def _pump_to_the_end(
         self, program: Program, sink: RecordSink, settings: AgentSettings
     ) -> ExitStatus:
-        """Pump; and should the pump fail, see the program out: its exit status is its own."""
         from ptyshipper.pump.loop import Pump
 
-        try:
-            return Pump(
-                program,
-                self._terminal,
-                sink,
-                self._signals,
-                drain_timeout_s=settings.drain_timeout_s,
-                leads_session=self._leads_session,
-                ignored=self._pristine.ignored,
-                started_ns=self._started_ns,
-            ).run()
-        except Exception as error:  # a bug of ours: the program's exit status must not pay for it
-            self.warn(f"the wrapper failed: {error!r}; the program runs on, its output is lost")
-            return wait_for_end(program)
+        return Pump(
+            program,
+            self._terminal,
+            sink,
+            self._signals,
+            drain_timeout_s=settings.drain_timeout_s,
+            leads_session=self._leads_session,
+            ignored=self._pristine.ignored,
+            started_ns=self._started_ns,
+        ).run()
 
     def _record_failure(self, failure: SpawnError, sink: RecordSink) -> ExitStatus:
         """Say why the program could not be started, here and to the backend's readers."""

@@ -88,7 +88,23 @@ def test_should_the_pump_fail_the_exit_status_is_still_the_programs() -> None:
         "def fail(self): raise ZeroDivisionError('a bug')\n"
         "Pump.run = fail"
     )
-    done = wrap_with(sabotage, "sh", "-c", "sleep 0.2; exit 7")
-    assert done.returncode == 7
+    done = wrap_with(sabotage, "sh", "-c", "sleep 0.2; echo out; exit 7")
+    assert (done.returncode, done.stdout) == (7, b"out\n")
     assert b"the wrapper failed: ZeroDivisionError" in done.stderr
+
+
+def test_what_can_not_be_loaded_any_more_costs_the_record_alone() -> None:
+    """PyInstaller's way to say that its archive is gone is a SystemExit."""
+    sabotage = (
+        "import sys\n"
+        "class Gone:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'ptyshipper.records': raise SystemExit('moved or deleted')\n"
+        "sys.meta_path.insert(0, Gone())"
+    )
+    program = "trap 'echo got it; exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.1; done"
+    done = wrap_with(sabotage, "sh", "-c", program)
+    assert (done.returncode, done.stdout) == (7, b"got it\n")
+    assert done.stderr.startswith(b"ptyshipper: the wrapper failed: SystemExit('moved or deleted')")
+    assert done.stderr.count(b"\n") == 1
     assert b"Traceback" not in done.stderr

@@ -28,6 +28,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common.h"
@@ -52,6 +53,8 @@ enum {
     /* Descriptors that are handed over get this number or a higher one, where the limit allows it:
      * scripts write to 3, 4 and 5, and supervisors count up from 3. */
     HIGH_FD = 100,
+    LOCK_WAIT_MS = 100, /* an installer moves a tree that it has locked aside in less than one */
+    LOCK_POLL_MS = 5,
     /* How often the launcher that replaced this one is tried. */
     RELAUNCHES = 3,
     /* Above this the paths of the tree's files might exceed PATH_MAX. */
@@ -173,6 +176,15 @@ static int environment_fd(void)
 
 /* ---- The tree ---- */
 
+/* Whether an open tree is still the one that has the name. */
+static bool is_named(int dir_fd, int tree_fd)
+{
+    struct stat opened, named;
+    return fstat(tree_fd, &opened) == 0 && opened.st_nlink > 0 &&
+           fstatat(dir_fd, TREE_BELOW_DIR, &named, 0) == 0 && named.st_dev == opened.st_dev &&
+           named.st_ino == opened.st_ino;
+}
+
 /* Opens the tree and locks it against being deleted by an installer. */
 static bool open_tree(const char *dir, int *tree_fd)
 {
@@ -184,13 +196,19 @@ static bool open_tree(const char *dir, int *tree_fd)
         close(dir_fd);
         return failed("opening " TREE_BELOW_DIR);
     }
-    /* An installer that is about to delete the tree holds the lock, one that has deleted it held it.
-     * A file system without locks has no installer that deletes. */
-    struct stat opened, named;
-    bool is_there = (flock(*tree_fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) &&
-                    fstat(*tree_fd, &opened) == 0 && opened.st_nlink > 0 &&
-                    fstatat(dir_fd, TREE_BELOW_DIR, &named, 0) == 0 &&
-                    named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+    /* An installer that is about to delete the tree holds the lock, one that has deleted it held it, and
+     * it moves the tree aside at once. So a tree that keeps its name while somebody holds its lock is
+     * held by a stranger, who must not keep us from running. A file system without locks has no
+     * installer that deletes. */
+    bool is_there = is_named(dir_fd, *tree_fd);
+    for (int waited_ms = 0; is_there && waited_ms < LOCK_WAIT_MS; waited_ms += LOCK_POLL_MS) {
+        if (flock(*tree_fd, LOCK_SH | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+            is_there = is_named(dir_fd, *tree_fd);
+            break;
+        }
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_POLL_MS * 1000000L}, NULL);
+        is_there = is_named(dir_fd, *tree_fd);
+    }
     close(dir_fd);
     if (!is_there) {
         close(*tree_fd);

@@ -7,12 +7,17 @@ nobody waits for it. So it is always everyone who is waited for.
 from __future__ import annotations
 
 import os
+import select
 
 from ptyshipper.child.program import Change, ExitStatus, Program, Stopped
-from ptyshipper.light import TYPE_CHECKING
+from ptyshipper.child.signals import ALL, Policy, policy
+from ptyshipper.light import TYPE_CHECKING, signal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_LOOK_MS = 50
+_READ_BYTES = 65_536
 
 
 def reap(program: Program) -> Iterator[Change]:
@@ -39,23 +44,56 @@ def reap(program: Program) -> Iterator[Change]:
             program.is_stopped = False
 
 
-def wait_for_end(program: Program) -> ExitStatus:
-    """Wait for the program and nothing else: what is left to do where the pump has failed.
+def see_out(program: Program) -> ExitStatus:
+    """Pass on what the program prints, and the signals that come, until it has ended: what is left to
+    do where the pump has failed or can't be loaded. Loads nothing itself.
 
-    Its pipes break, or it would wait for ever for somebody to read them.
+    Signals are asked for, 20 times a second: whoever took them before may have failed as well.
     """
-    for conduit in program.conduits:
+    outlets = {conduit.read_fd: conduit.fd for conduit in program.conduits}
+    if program.master_fd >= 0:
+        outlets[program.master_fd] = 1 if 1 not in outlets.values() else 2
+    ended: ExitStatus | None = None
+    while ended is None or _pass_on(outlets, 0):
+        _pass_on(outlets, _LOOK_MS)
+        while info := signal.sigtimedwait(ALL, 0):
+            if ended is None and policy(info.si_signo) != Policy.CHILD:
+                program.send(info.si_signo)
+        if ended is None:
+            ended = _end_of(program)
+    return ended
+
+
+def _pass_on(outlets: dict[int, int], wait_ms: int) -> bool:
+    """Write out what can be read within a moment; whether there was anything."""
+    ready = select.poll()
+    for fd in outlets:
+        ready.register(fd, select.POLLIN)
+    moved = False
+    for fd, _ in ready.poll(wait_ms):
         try:
-            os.close(conduit.read_fd)
-        except OSError:
-            pass  # the pump had closed it
+            data = os.read(fd, _READ_BYTES)
+            if not data:
+                del outlets[fd]
+            while data:
+                moved = True
+                data = data[os.write(outlets[fd], data) :]
+        except BlockingIOError:
+            pass
+        except OSError:  # EIO ends a pty; else nobody reads outside, or the pump had closed it
+            del outlets[fd]
+    return moved
+
+
+def _end_of(program: Program) -> ExitStatus | None:
     if program.report_fd >= 0:
-        while True:
-            for change in program.read_reports():
-                if isinstance(change, ExitStatus):
-                    return change
-    status = os.waitid(os.P_PID, program.pid, os.WEXITED)
-    assert status is not None
-    if status.si_code == os.CLD_EXITED:
-        return program.ended(ExitStatus(status.si_status))
-    return program.ended(ExitStatus(0, status.si_status, status.si_code == os.CLD_DUMPED))
+        ready = select.poll()
+        ready.register(program.report_fd, select.POLLIN)
+        changes = program.read_reports() if ready.poll(0) else iter(())
+    else:
+        changes = reap(program)
+    for change in changes:
+        if isinstance(change, ExitStatus):
+            program.release_slaves()
+            return change
+    return None

@@ -6,7 +6,6 @@ Imported only where the endpoint asks for it: ``ssl`` takes 6 MB.
 from __future__ import annotations
 
 import os
-import re
 import socket
 import ssl
 import stat
@@ -17,16 +16,17 @@ from typing import Any
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_trouble
 
 IMAGE_STORES = (
-    ("/etc/ssl/certs", "/etc/ssl/certs/ca-certificates.crt"),  # Debian, Alpine, distroless
-    ("/etc/pki/ca-trust/extracted/pem/directory-hash", "/etc/pki/tls/certs/ca-bundle.crt"),  # RHEL
-    ("/var/lib/ca-certificates/openssl", "/etc/ssl/ca-bundle.pem"),  # SUSE
-    ("/etc/ssl/certs", "/etc/ssl/cert.pem"),  # Alpine without its package, BSD
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Alpine, distroless
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # SUSE
+    "/etc/ssl/cert.pem",  # BSD, and Alpine without its package
+    "/etc/ssl/certs",
 )
-"""Where an image keeps the certificates it trusts: a directory in which OpenSSL finds each by its hash
-when it needs it, and a file with all of them, which takes 2 MB. The OpenSSL of the bundle itself
-knows only the place of the system that it was built on."""
+"""Where an image keeps the certificates it trusts; the first that is there counts. The OpenSSL of the
+bundle knows only the place of the system that it was built on. A file with all of them comes before
+the directory in which OpenSSL finds each by its hash: reading it takes 2 MB, but it is the file over
+which people mount their own, or to which they append."""
 
-_HASHED = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _MAX_STORE_BYTES = 4 * 2**20
 
 
@@ -51,25 +51,17 @@ def make_context(ca_file: Path | None, ca_bundle: str | None = None) -> ssl.SSLC
 
 def _trust_image(context: ssl.SSLContext) -> None:
     """Trust what the image trusts. It may hold anything, or nothing, at these places."""
-    for directory, file in IMAGE_STORES:
+    for path in IMAGE_STORES:
         try:
-            if _is_hashed(directory):
-                context.load_verify_locations(capath=directory)
+            found = os.stat(path)
+            if stat.S_ISDIR(found.st_mode):
+                context.load_verify_locations(capath=path)
                 return
-            found = os.stat(file)
             if stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_STORE_BYTES:
-                context.load_verify_locations(cafile=file)
+                context.load_verify_locations(cafile=path)
                 return
         except OSError:  # ssl.SSLError is one
             pass
-
-
-def _is_hashed(directory: str) -> bool:
-    try:
-        with os.scandir(directory) as entries:
-            return any(_HASHED.fullmatch(entry.name) for entry in entries)
-    except OSError:
-        return False
 
 
 def outcome_of(error: OSError) -> Outcome | None:

@@ -464,14 +464,47 @@ def test_a_launcher_whose_tree_is_gone_becomes_the_newer_one(
 def test_a_launcher_whose_tree_is_being_removed_becomes_the_newer_one(
     volume: Volume, replaced: Path, new: Version
 ) -> None:
-    """An installer holds the lock while it removes the tree; nobody waits for it."""
+    """An installer holds the lock, and moves the tree aside before it removes it."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    fd = os.open(volume.tree, os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    # stopped at its second try: the first has found the lock taken, and the tree in its place
+    stop = ["-e", "trace=flock", "-e", "inject=flock:signal=STOP:when=2", "-o", os.devnull]
+    with subprocess.Popen(["strace", *stop, replaced, "x"], env={}) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until(lambda: is_stopped(children.read_text()), "the launcher waits for the lock")
+        launcher = int(children.read_text())
+        volume.tree.rename(volume.tree.with_name(".1.0123456789abcdef"))
+
+        def has_ended() -> bool:
+            if process.poll() is None:
+                os.kill(launcher, signal.SIGCONT)  # again: this one may come before its stop
+            return process.poll() is not None
+
+        until(has_ended, "it has ended")
+        assert process.returncode == PROBE_STATUS
+    os.close(fd)
+    Report(volume.path / TREES / new.id / LOADER)
+
+
+def test_a_stranger_who_locks_the_tree_keeps_nobody_from_running(volume: Volume) -> None:
+    """Whoever may read it may lock it: another container of the pod."""
     fd = os.open(volume.tree, os.O_RDONLY)
     fcntl.flock(fd, fcntl.LOCK_EX)
     try:
-        assert execute(replaced, ["log-shipper"]) == RAN
+        assert execute(volume.launcher, ["log-shipper"]) == RAN
     finally:
         os.close(fd)
-    Report(volume.path / TREES / new.id / LOADER)
+    assert volume.report.launch[4] == b"log-shipper"
+
+
+def is_stopped(pid: str) -> bool:
+    """Whether this process, if there is one, was stopped by a signal."""
+    if not pid.strip():
+        return False
+    state = Path(f"/proc/{int(pid)}/stat").read_text().rpartition(")")[2].split()[0]
+    return state in "Tt"
 
 
 @pytest.mark.parametrize("how", ["removed", "moved aside", "made anew"])

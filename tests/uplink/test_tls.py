@@ -44,7 +44,7 @@ def empty(tmp_path: Path) -> str:
 @pytest.fixture
 def image(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """The image holds no certificates; a test says otherwise."""
-    monkeypatch.setattr(tls, "IMAGE_STORES", ((str(NOTHING), str(NOTHING)),))
+    monkeypatch.setattr(tls, "IMAGE_STORES", (str(NOTHING),))
     return monkeypatch
 
 
@@ -85,11 +85,20 @@ def test_and_a_private_authority_beside_them(
 def test_and_what_the_image_trusts(
     authority: Path, hashed: Path, empty: str, image: pytest.MonkeyPatch, form: str
 ) -> None:
-    stores = {
-        "directory": (str(hashed), str(NOTHING)),
-        "file": (str(NOTHING), str(authority / "ca.pem")),
-    }
-    image.setattr(tls, "IMAGE_STORES", ((str(NOTHING), str(NOTHING)), stores[form]))
+    store = {"directory": hashed, "file": authority / "ca.pem"}[form]
+    image.setattr(tls, "IMAGE_STORES", (str(NOTHING), str(store)))
+    assert trusts(make_context(None, empty), authority)
+
+
+def test_a_file_that_was_replaced_counts_though_the_directory_has_others(
+    authority: Path, empty: str, image: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A company's own, mounted over the image's."""
+    folder = tmp_path / "image"
+    folder.mkdir()
+    (folder / "deadbeef.0").write_bytes(b"")
+    shutil.copy(authority / "ca.pem", folder / "ca-certificates.crt")
+    image.setattr(tls, "IMAGE_STORES", (str(folder / "ca-certificates.crt"), str(folder)))
     assert trusts(make_context(None, empty), authority)
 
 
@@ -100,9 +109,6 @@ def test_a_store_that_is_none_is_passed_over(
     (tmp_path / "garbage").write_bytes(b"\x00" * 1000)
     with open(tmp_path / "huge", "wb") as file:
         file.truncate(2**30)
-    stores: list[tuple[str, str]] = [
-        (str(NOTHING), str(tmp_path / name)) for name in ("garbage", "huge")
-    ]
-    stores += [(str(NOTHING), "/dev/zero"), (str(hashed), str(NOTHING))]
-    image.setattr(tls, "IMAGE_STORES", tuple(stores))
+    stores = [tmp_path / "garbage", tmp_path / "huge", "/dev/zero", hashed]
+    image.setattr(tls, "IMAGE_STORES", tuple(map(str, stores)))
     assert trusts(make_context(None, empty), authority)
