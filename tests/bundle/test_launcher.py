@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -478,7 +479,7 @@ def test_a_launcher_whose_tree_is_being_removed_becomes_the_newer_one(
         volume.tree.rename(volume.tree.with_name(".1.0123456789abcdef"))
 
         def has_ended() -> bool:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(launcher, signal.SIGCONT)  # again: this one may come before its stop
             return process.poll() is not None
 
