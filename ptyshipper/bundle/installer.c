@@ -308,7 +308,8 @@ static bool install_below(const struct source *source, int dir_fd, int trees_fd)
     return is_installed;
 }
 
-/* Installs into a directory that is there. What fails leaves it as it was. */
+/* Installs into a directory that is there. What fails leaves the launcher as it was; a tree that got
+ * its name may stay. */
 static bool install(const struct source *source, int dir_fd)
 {
     if (mkdirat(dir_fd, TREES, 0755) != 0 && errno != EEXIST)
