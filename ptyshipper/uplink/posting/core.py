@@ -5,19 +5,22 @@ No I/O and no clock. One ``Core`` delivers one session, one post in flight.
 =============  ==============================================================================
 state          leaves it on
 =============  ==============================================================================
-GATHERING      Gathered -> POSTING, or IDLE where there was nothing
+GATHERING      Gathered -> POSTING; where there was nothing, PROBING once, else IDLE
 IDLE           Woken -> GATHERING
 POSTING        Answered, Failed, timer (30 s) -> GATHERING, NAPPING, PAUSING, PROBING or POSTING
-PROBING        Answered, Failed, timer (30 s) -> POSTING or PAUSING
+PROBING        Answered, Failed, timer (30 s) -> POSTING, GATHERING or PAUSING
 NAPPING        its timer -> GATHERING
 PAUSING        its timer -> POSTING or GATHERING
 ASKING         WebSocketAsked -> GATHERING, or ENDED where there is one
 ENDED          nothing
 =============  ==============================================================================
 
+An empty post asks whether the backend takes posts of ours. A session that has nothing to post at its start
+begins with one: those before it are waiting for the answer, and whoever set it up for what is wrong.
+
 **Blame.** A 500 may mean that a line can't be stored, that nothing can be at the moment, or that all was
 stored. So a post is sent again first. When it is refused again, or with a status that means its content,
-an empty post asks whether the backend takes posts of ours at all. If it does, the post is halved, and the
+an empty post asks whether any is taken. If so, the post is halved, and the
 half that is refused again, in the order of the lines, until what is refused is a line. That one is put
 aside. It is left out after ``REFUSALS`` refusals alone, and for a 500 only if other lines were taken since
 the first: where nothing is taken, the line is not to blame.
@@ -281,6 +284,9 @@ class Core:
             commands = self._settle()
         if self._ending:
             return [*commands, *(self._end(True) if self._to_the_end else self._gather())]
+        if not self._ever_taken:
+            self._become(State.PROBING, now_s + ANSWER_TIMEOUT_S)
+            return [*commands, Post((), ())]
         if now_s >= self._ask_s:
             return [*commands, *self._ask()]
         self._become(State.IDLE, self._ask_s)
@@ -288,11 +294,11 @@ class Core:
 
     def _on_answered(self, event: Answered, now_s: float) -> list[Command]:
         if self.state is State.PROBING:
-            batch = self._current
-            if not 200 <= event.status < 300 or batch is None:
+            if refusal_of(event.status) is not None:
                 return self._fail(of_post_status(event.status, event.retry_after), now_s)
             self._failures = self._refused = 0
-            return self._divide(batch, now_s)
+            self._ever_taken = True
+            return self._divide(self._current, now_s) if self._current else self._go_on(now_s)
         if self.state is not State.POSTING or self._current is None:
             return []
         refusal = refusal_of(event.status)
@@ -389,10 +395,11 @@ class Core:
             case State.POSTING | State.PROBING:
                 return self._fail(of_trouble(Trouble.TIMED_OUT), now_s)
             case State.PAUSING:
-                self._until_s = max(self._until_s, self._limit.earliest_s(now_s))
-                if now_s < self._until_s:
-                    return []
-                self._limit.note(now_s)
+                if self._failures:
+                    self._until_s = max(self._until_s, self._limit.earliest_s(now_s))
+                    if now_s < self._until_s:
+                        return []
+                    self._limit.note(now_s)
                 return self._go_on(now_s)
             case State.NAPPING | State.IDLE:
                 return self._go_on(now_s)
@@ -404,6 +411,8 @@ class Core:
         self._ending = True
         match self.state:
             case State.IDLE | State.NAPPING:
+                return self._gather()
+            case State.PAUSING if not self._waiting and not self._suspects:
                 return self._gather()
             case State.PAUSING:
                 if self._last_action is not Action.RETRY or not self._plan.live:
@@ -418,17 +427,19 @@ class Core:
         """The next post, of what waits already or of what is new."""
         if self._waiting:
             return self._post(now_s)
-        if self._suspects and self._is_time_for(self._suspects[0]):
-            self._waiting.append(self._suspects.popleft())
+        if self._suspects and (self.state is State.PAUSING or self._are_others_taken()):
+            self._waiting, self._suspects = self._suspects, self._waiting
             return self._post(now_s)
         if now_s >= self._ask_s and not self._suspects:
             return self._ask()
         return self._gather()
 
-    def _is_time_for(self, suspect: _Batch) -> bool:
-        """It was alone and others were taken since, or its time came and there is nothing else."""
-        is_cleared = self._taken > suspect.taken_before and suspect.refusals == 1
-        return is_cleared or self.state is State.PAUSING
+    def _are_others_taken(self) -> bool:
+        """Since the suspects were refused, each of them once so far: no need to wait."""
+        return all(
+            self._taken > suspect.taken_before and suspect.refusals == 1
+            for suspect in self._suspects
+        )
 
     def _gather(self) -> list[Command]:
         self._become(State.GATHERING, FOREVER_S)
@@ -503,7 +514,9 @@ class Core:
 
     def _pause(self, pause_s: float, now_s: float, action: Action = Action.RETRY) -> list[Command]:
         self._last_action = action
-        self._become(State.PAUSING, max(now_s + pause_s, self._limit.earliest_s(now_s)))
+        self._become(State.PAUSING, now_s + pause_s)
+        if self._failures:
+            self._until_s = max(self._until_s, self._limit.earliest_s(now_s))
         return self._end_late() if self._until_s >= self._deadline_s else []
 
     def _become(self, state: State, until_s: float) -> None:

@@ -266,7 +266,7 @@ class Poster:
             if has_turn:
                 self._turn.release()
         self._handle(core.Answered(*answer))
-        if command.entries and 200 <= answer.status < 300 and not self._has_taken:
+        if 200 <= answer.status < 300 and not self._has_taken:
             self._has_taken = True
             self._on_first_taken()
 

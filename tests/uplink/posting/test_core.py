@@ -86,6 +86,13 @@ class Script:
         self.now_s = max(self.now_s, self.core.timer_s)
         return self(Ticked())
 
+    def greet(self) -> None:
+        """Find nothing, and be told that posts are taken."""
+        assert self(Woken(0)) == [Gather(False)]
+        assert self.give() == [Post((), ())]
+        assert self.answer(204) == [Gather(False)]
+        assert self.give() == []
+
     def give(self, *made: Entry, full: bool = False, settled: int = 0) -> list[Command]:
         return self(Gathered(made, full, settled, 0))
 
@@ -130,9 +137,32 @@ def test_one_post_is_in_flight() -> None:
 
 def test_what_is_no_line_is_settled_too() -> None:
     script = Script()
+    script.greet()
     script(Woken(33))
     assert settled(script.give(settled=33)) == [33]
     assert script.core.state is State.IDLE
+
+
+def test_a_session_with_nothing_to_post_asks_once_whether_posts_are_taken() -> None:
+    script = Script()
+    script(Woken(33))
+    assert script.give(settled=33)[-1] == Post((), ())
+    (_, warning) = script.answer(403)
+    assert isinstance(warning, Warn)
+    script.wait()
+    assert script.give() == [Post((), ())]
+    assert script.answer(204) == [Gather(False)]
+    assert script.give() == []
+    assert script.core.state is State.IDLE
+
+
+def test_a_session_that_has_nothing_to_post_does_not_wait_for_the_backend() -> None:
+    script = Script()
+    script(Woken(33))
+    script.give(settled=33)
+    script.answer(503)
+    assert script(FinishRequested(script.now_s + 10)) == [Gather(True)]
+    assert script.give(settled=66)[-1] == Finish(True)
 
 
 def test_the_end_waits_for_the_last_answer_and_what_was_begun() -> None:
@@ -441,8 +471,7 @@ def test_nothing_is_settled_behind_a_line_under_suspicion() -> None:
 
 def test_the_websocket_is_asked_for_now_and_then() -> None:
     script = Script(may_change=True)
-    script(Woken(1))
-    assert script.give() == []
+    script.greet()
     began_s = script.now_s
     assert script.wait() == [AskForWebSocket()]
     assert script.now_s == began_s + WEBSOCKET_AGAIN_S
