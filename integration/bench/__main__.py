@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from integration.bench import bundle, cpu, footprint, latency, throughput
+from integration.bench import anvilops, bundle, cpu, footprint, latency, throughput
 from integration.bench.harness import Bench
 from integration.bench.table import Figure, as_json, render
 
@@ -20,6 +20,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "start": footprint.start,
     "memory": footprint.memory,
     "idle": footprint.idle,
+    "anvilops": anvilops.anvilops,
     "bundle": bundle.bundle,
     "pty": throughput.pty_throughput,
     "pipe": throughput.pipe_throughput,

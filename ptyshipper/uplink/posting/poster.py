@@ -138,7 +138,7 @@ class Poster:
         if self._core.may_wake:
             # First say from where on to be woken, then look: the writer does it the other way round.
             self._ledger.wake_at_offset = self._read_offset + 1
-            if self._ledger.head.offset > self._read_offset or time.monotonic() >= self._due_s():
+            if self._has_more() or time.monotonic() >= self._due_s():
                 self._ledger.wake_at_offset = NEVER
                 self._handle(core.Woken(self._ledger.head.offset))
                 return
@@ -153,6 +153,10 @@ class Poster:
             self._exchange.close()
         if now_s >= self._core.timer_s:
             self._handle(core.Ticked())
+
+    def _has_more(self) -> bool:
+        is_ready = bool(self._ready) or self._spare is not None
+        return is_ready or self._ledger.head.offset > self._read_offset
 
     def _poll(self, until_s: float) -> list[tuple[int, int]]:
         if until_s == core.FOREVER_S:

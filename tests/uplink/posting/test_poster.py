@@ -231,6 +231,20 @@ def test_what_passes_is_retried_and_every_line_is_stored_once(
     fake.check_order()
 
 
+def test_a_line_under_suspicion_is_cleared_up_by_what_came_meanwhile(
+    make: Make, fake: FakeAnvilOps
+) -> None:
+    fake.poison = lambda content: content == "bad"
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write(b"bad\n")
+    assert wait_until(lambda: sum(r.status == 500 for r in fake.requests) >= 3)
+    wrapper.write(b"good\n")
+    assert wait_until(wrapper.is_acknowledged)
+    assert fake.shown() == ["good"]
+    assert any("is left out" in warning for warning in wrapper.warnings)
+
+
 def test_stored_but_500_doubles_its_batch_and_nothing_else(make: Make, fake: FakeAnvilOps) -> None:
     wrapper = make(fake.url)
     wrapper.start()

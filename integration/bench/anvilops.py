@@ -1,0 +1,119 @@
+"""Posts to AnvilOps as it stands, answered by a fake at the speed of the real one."""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+
+from integration.bench.cpu import LINES
+from integration.bench.footprint import SLEEP, memory_mb
+from integration.bench.harness import (
+    LOG_SHIPPER,
+    Bench,
+    precise_cpu_seconds,
+    run_on_pipe,
+    running,
+    wait_for,
+)
+from integration.bench.table import Figure
+from tests.support.fake_anvilops import DEPLOYMENT_ID, LINE_MS, POST_MS, TOKEN, FakeAnvilOps
+
+_P = "_PRIVATE_ANVILOPS_LOG_"
+_GO = "Go wrapper (recorded)"
+_GO_LATENCY_MS, _GO_FLOOD_S, _GO_FLOOD_LINES = 504.0, 12.3, 88_750
+_GO_IDLE_MB, _GO_CPU_S_PER_MB = 5.4, 0.10
+_LATENCY_GOAL_MS, _CPU_GOAL = 20.0, 0.10
+_FLOOD_LINES = 100_000
+_SETTLE_S = 2.0
+
+_SAYS_WHEN = """
+import os, time
+for _ in range({count}):
+    time.sleep(0.2)
+    os.write(1, b"%d\\n" % time.monotonic_ns())
+"""
+
+
+def anvilops(bench: Bench) -> list[Figure]:
+    """Latency, throughput, memory and CPU where the backend takes only posts."""
+    return [*_latency(bench), *_flood(bench), *_memory(bench), *_cpu(bench)]
+
+
+def _environ(bench: Bench, fake: FakeAnvilOps) -> dict[str, str]:
+    return bench.environ(shipping=False) | {
+        _P + "ENDPOINT": fake.url,
+        _P + "TOKEN": TOKEN,
+        _P + "DEPLOYMENT_ID": str(DEPLOYMENT_ID),
+    }
+
+
+def _latency(bench: Bench) -> list[Figure]:
+    """From before a line's write(2) until its post has been read whole."""
+    count = 20 if bench.quick else 100
+    program = (sys.executable, "-c", _SAYS_WHEN.format(count=count))
+    with FakeAnvilOps(real_speed=True) as fake:
+        run_on_pipe((*LOG_SHIPPER, *program), _environ(bench, fake))
+        took_ms = sorted(row.arrived_s * 1e3 - int(row.content) / 1e6 for row in fake.rows)
+    bench.forget_spools()
+    if len(took_ms) != count:
+        raise SystemExit(f"{len(took_ms)} of {count} lines were posted")
+    median = statistics.median(took_ms)
+    note = f"{took_ms[0]:.1f}..{took_ms[-1]:.1f} ms, p95 {took_ms[int(count * 0.95)]:.1f} ms"
+    wanted = f"≤ {_LATENCY_GOAL_MS:g}"
+    met = median <= _LATENCY_GOAL_MS
+    return [
+        Figure("AnvilOps: write() to post", median, "ms", _GO, _GO_LATENCY_MS, wanted, met, note)
+    ]
+
+
+def _flood(bench: Bench) -> list[Figure]:
+    """``seq 100000``, start and end included."""
+    server_s = _FLOOD_LINES / 500 * (POST_MS + 500 * LINE_MS) / 1000
+    with FakeAnvilOps(real_speed=True) as fake:
+        run = run_on_pipe((*LOG_SHIPPER, "seq", str(_FLOOD_LINES)), _environ(bench, fake))
+        stored = len(set(fake.shown()))
+        is_whole = fake.shown() == [str(number) for number in range(1, _FLOOD_LINES + 1)]
+    bench.forget_spools()
+    note = f"status {run.status}; the server alone takes {server_s:.1f} s; {run.cpu_s:.1f} s of CPU"
+    name = f"AnvilOps: seq {_FLOOD_LINES}"
+    return [
+        Figure(f"{name}, lines stored", stored, "", _GO, _GO_FLOOD_LINES, "all", is_whole, note),
+        Figure(f"{name}, wall time", run.seconds, "s", _GO, _GO_FLOOD_S),
+    ]
+
+
+def _memory(bench: Bench) -> list[Figure]:
+    """RSS of a wrapper that has posted a line and has nothing to do."""
+    program = ("sh", "-c", f"echo posted; exec {' '.join(SLEEP)}")
+    with (
+        FakeAnvilOps() as fake,
+        running((*LOG_SHIPPER, *program), _environ(bench, fake)) as pid,
+    ):
+        wait_for(lambda: fake.rows or None)
+        time.sleep(_SETTLE_S)
+        rss, pss = memory_mb(pid)
+    bench.forget_spools()
+    note = f"PSS {pss:.1f} MB"
+    return [Figure("AnvilOps: memory idle (RSS)", rss, "MB", _GO, _GO_IDLE_MB, note=note)]
+
+
+def _cpu(bench: Bench) -> list[Figure]:
+    """Lines of 100 bytes at a steady rate, between the start and the end."""
+    seconds = 5.0 if bench.quick else 10.0
+    program = (sys.executable, "-c", LINES)
+    with (
+        FakeAnvilOps(real_speed=True) as fake,
+        running((*LOG_SHIPPER, *program), _environ(bench, fake)) as pid,
+    ):
+        wait_for(lambda: fake.rows or None)
+        time.sleep(_SETTLE_S)
+        before, before_s = len(fake.rows), precise_cpu_seconds(pid)
+        time.sleep(seconds)
+        count, spent_s = len(fake.rows) - before, precise_cpu_seconds(pid) - before_s
+    bench.forget_spools()
+    mine = spent_s / (count * 100 / 1e6)
+    note = f"{count / seconds:.0f} lines a second"
+    wanted, met = f"≤ {_CPU_GOAL:.2f}", mine <= _CPU_GOAL
+    name = "AnvilOps: CPU, lines of 100 bytes"
+    return [Figure(name, mine, "s/MB", _GO, _GO_CPU_S_PER_MB, wanted, met, note)]
