@@ -71,7 +71,9 @@ def _flood(bench: Bench) -> list[Figure]:
     """``seq 100000``, start and end included."""
     server_s = _FLOOD_LINES / 500 * (POST_MS + 500 * LINE_MS) / 1000
     with FakeAnvilOps(real_speed=True) as fake:
+        began_s = time.monotonic()
         run = run_on_pipe((*LOG_SHIPPER, "seq", str(_FLOOD_LINES)), _environ(bench, fake))
+        took_s = time.monotonic() - began_s
         stored = len(set(fake.shown()))
         is_whole = fake.shown() == [str(number) for number in range(1, _FLOOD_LINES + 1)]
     bench.forget_spools()
@@ -79,7 +81,7 @@ def _flood(bench: Bench) -> list[Figure]:
     name = f"AnvilOps: seq {_FLOOD_LINES}"
     return [
         Figure(f"{name}, lines stored", stored, "", _GO, _GO_FLOOD_LINES, "all", is_whole, note),
-        Figure(f"{name}, wall time", run.seconds, "s", _GO, _GO_FLOOD_S),
+        Figure(f"{name}, wall time", took_s, "s", _GO, _GO_FLOOD_S),
     ]
 
 

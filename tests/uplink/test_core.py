@@ -14,6 +14,7 @@ from ptyshipper.uplink.commands import (
     Command,
     Connect,
     Disconnect,
+    FallBack,
     Finish,
     Release,
     SendBatch,
@@ -46,9 +47,18 @@ WINDOW_BYTES = 4 * MAX_BATCH_BYTES
 class Script:
     """A core and a clock; ``random`` always returns 1, so pauses are as long as they can be."""
 
-    def __init__(self, live: bool = True, max_failures: int | None = None) -> None:
+    def __init__(
+        self,
+        live: bool = True,
+        max_failures: int | None = None,
+        may_post: bool = False,
+        hindrance: str = "",
+    ) -> None:
         bye = ByeReason.ENDED if live else ByeReason.CUT
-        plan = core.Plan(live, bye, WINDOW_BYTES, 0, max_failures, "host:80" if live else None)
+        name = "host:80" if live else None
+        plan = core.Plan(
+            live, bye, WINDOW_BYTES, 0, max_failures, name, may_post=may_post, hindrance=hindrance
+        )
         self.now_s = 1000.0
         self.core = Core(plan, Backoff(lambda: 1.0), AttemptLimit(), self.now_s)
 
@@ -80,6 +90,25 @@ def test_a_session_from_start_to_bye() -> None:
     assert script(AckReceived(67)) == [Release(67), SendBye(ByeReason.ENDED), Finish(True)]
     assert script.core.state is State.ENDED
     assert script(AckReceived(67)) == []
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_an_endpoint_without_a_websocket_gets_posts_where_it_may(ending: bool) -> None:
+    script = Script(may_post=True)
+    assert script.wait() == [Connect()]
+    if ending:
+        script(FinishRequested(script.now_s + 10))
+    assert script(Closed(of_status(405))) == [Disconnect(), FallBack()]
+    assert script.core.state is State.ENDED
+
+
+def test_where_posts_can_t_be_made_the_warning_says_why() -> None:
+    script = Script(hindrance=", and posts need a deployment id")
+    script.wait()
+    (_, warning) = script(Closed(of_status(405)))
+    assert isinstance(warning, Warn)
+    assert "no WebSocket (HTTP 405), and posts need a deployment id; will try" in warning.text
+    assert script.core.timer_s >= script.now_s + 60
 
 
 def test_what_was_acknowledged_before_the_finish_ends_at_once() -> None:

@@ -462,9 +462,13 @@ class Core:
         """It is done with, and will be settled with all that was gathered before it."""
         held = self._held
         offset, ends, open_lines = held.offset, list(held.ends), held.open_lines
-        for entry in batch.entries:
+        seen: set[int] = set()
+        for entry in reversed(batch.entries):
             line: Line | None = entry.line
-            if line is None or line.end <= ends[line.source]:
+            if line is None or line.source in seen:
+                continue
+            seen.add(line.source)
+            if line.end <= ends[line.source]:
                 continue
             ends[line.source] = line.end
             open_lines &= ~(1 << line.source)

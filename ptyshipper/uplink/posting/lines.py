@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import codecs
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ptyshipper.printed.losses import lost
@@ -38,14 +38,12 @@ NEVER_US = 2**63
 
 _STDOUT, _STDERR, _TERMINAL, _OWN = range(STREAMS)
 _OF_KIND: dict[int, int] = {Kind.STDOUT: _STDOUT, Kind.STDERR: _STDERR, Kind.TTY: _TERMINAL}
-_OUTSIDE = ("stdout", "stderr", "stdout", "stderr")
-"""By what name a line of each is posted: the API knows no terminal, and what we say goes to stderr."""
 
 
 class Line(NamedTuple):
     """A line without its newline, or a piece of one: ``is_whole`` if it ends there.
 
-    ``source`` is the number of its stream here, ``stream`` the name of it there. ``end`` is where it ends
+    ``source`` is the number of its stream. ``end`` is where it ends
     among the bytes of its stream, ``settled_offset`` up to where nothing is left to do once this line and
     all before it are.
     """
@@ -56,10 +54,6 @@ class Line(NamedTuple):
     is_whole: bool
     end: int
     settled_offset: int
-
-    @property
-    def stream(self) -> str:
-        return _OUTSIDE[self.source]
 
 
 class _Part(NamedTuple):
@@ -193,26 +187,46 @@ class LineAssembler:
                 yield from self._flush(stream, at_end=True)
 
     def _output(self, stream: _Stream, record: Record, offset: int) -> Iterator[Line]:
-        begin = offset + HEADER_BYTES
+        begin, next_offset = offset + HEADER_BYTES, offset + record.size
         payload, time_us = record.payload, record.time_us
         at, size = max(0, stream.end - begin), len(payload)
-        while (newline := payload.find(b"\n", at)) >= 0:
-            # Until the record is through, its beginning is not settled.
-            self._read_offset = offset if newline + 1 < size else offset + record.size
-            if stream.has_begun:
+        if stream.has_begun or stream.is_open:
+            newline = payload.find(b"\n", at)
+            if newline >= 0:
                 stream.hold(payload[at:newline], begin + at, offset, time_us)
+                # Until the record is through, its beginning is not settled.
+                self._read_offset = offset if newline + 1 < size else next_offset
                 yield from self._end(stream, begin + newline + 1)
-            else:
-                stream.end = begin + newline + 1
-                text = self._text(stream, payload[at:newline])
-                is_open, stream.is_open = stream.is_open, False
-                if text or not is_open:
-                    yield Line(time_us, stream.source, text, True, stream.end, self.settled_offset)
-            at = newline + 1
+                at = newline + 1
+        last = payload.rfind(b"\n", at)
+        if last >= 0:
+            # Whole lines: of all that is done here, this is done most.
+            self._read_offset = offset
+            settled_offset = self.settled_offset
+            for data, text in self._split(stream, payload[at:last]):
+                at += len(data) + 1
+                stream.end = begin + at
+                if at == size:
+                    self._read_offset = next_offset
+                    settled_offset = self.settled_offset
+                yield Line(time_us, stream.source, text, True, stream.end, settled_offset)
         if at < size:
             stream.hold(payload[at:], begin + at, offset, time_us)
-            self._read_offset = offset + record.size
+            self._read_offset = next_offset
             yield from self._pieces(stream)
+
+    def _split(self, stream: _Stream, data: bytes) -> Iterable[tuple[bytes, str]]:
+        """The lines of ``data``, as bytes and as text. No newline is a part of a character."""
+        text = data.decode("utf-8", "replace")
+        texts = text.split("\n")
+        if stream.is_terminal:
+            texts = [readable(each, colours=self._colours) for each in texts]
+        else:
+            if "\r" in text:
+                texts = [each.removesuffix("\r") for each in texts]
+            if "\0" in text:
+                texts = [each.replace("\0", "\ufffd") for each in texts]
+        return zip(data.split(b"\n"), texts, strict=True)
 
     def _end(self, stream: _Stream, end: int) -> Iterator[Line]:
         """All that is held is the end of a line, whose newline ends at the position ``end``."""

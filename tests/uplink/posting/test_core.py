@@ -50,7 +50,7 @@ def entry(number: int) -> Entry:
     """Line ``number`` of stdout; it ends where the next begins."""
     end = (number + 1) * LINE_BYTES
     line = Line(number, 0, f"line {number}", True, end, end)
-    return Entry(number, b"stdout", b'"line %d"' % number, line)
+    return Entry(number, b"stdout", b'"line %d"' % number, line, 50)
 
 
 def entries(first: int, count: int) -> tuple[Entry, ...]:

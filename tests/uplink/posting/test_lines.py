@@ -22,6 +22,7 @@ from ptyshipper.uplink.posting.lines import (
 from ptyshipper.uplink.posting.progress import Progress
 
 START = Progress()
+STREAMS = ("stdout", "stderr", "tty", "own")
 
 
 class Given:
@@ -65,10 +66,10 @@ def test_lines_of_a_pipe() -> None:
     assert texts(out(b"one\ntw"), out(b"o\r\n\nthree")) == ["one", "two", "", "three"]
 
 
-def test_streams_are_told_apart_and_a_terminal_is_stdout() -> None:
+def test_streams_are_told_apart() -> None:
     given = Given(out(b"o"), out(b"e\n", Kind.STDERR), out(b"t\n", Kind.TTY), out(b"\n"))
-    found = [(line.stream, line.text) for line in given.lines]
-    assert found == [("stderr", "e"), ("stdout", "t"), ("stdout", "o")]
+    found = [(STREAMS[line.source], line.text) for line in given.lines]
+    assert found == [("stderr", "e"), ("tty", "t"), ("stdout", "o")]
 
 
 @pytest.mark.parametrize(
@@ -183,9 +184,9 @@ def test_a_line_that_holds_up_the_spool_is_given() -> None:
 def test_gap_is_a_line_and_ends_what_was_begun() -> None:
     gap = Record(Kind.GAP, 9, records.gap(5_000, 4_000, GapCause.OVERFLOW))
     given = Given(out(b"begun"), gap, out(b"rest\n"))
-    assert [(line.stream, line.text) for line in given.lines] == [
+    assert [(STREAMS[line.source], line.text) for line in given.lines] == [
         ("stdout", "begun"),
-        ("stderr", "ptyshipper: 4000 bytes lost: the spool was full"),
+        ("own", "ptyshipper: 4000 bytes lost: the spool was full"),
         ("stdout", "rest"),
     ]
     assert given.lines[1].settled_offset == HEADER_BYTES + 5 + 5_000

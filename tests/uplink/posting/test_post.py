@@ -44,6 +44,11 @@ def test_a_body_is_what_the_api_asks_for() -> None:
     assert json.loads(Envelope(DESCRIPTION).body((), ()))["lines"] == []
 
 
+def test_a_terminal_is_stdout_and_our_own_words_are_stderr() -> None:
+    made = entries(*(line("x", source=source) for source in range(4)))
+    assert [entry.stream for entry in made] == [b"stdout", b"stderr", b"stdout", b"stderr"]
+
+
 @pytest.mark.parametrize("text", ["a\0b", "a\ud800b", "\udcff"])
 def test_nothing_that_the_api_answers_with_500_is_in_a_body(text: str) -> None:
     for description, made in (
