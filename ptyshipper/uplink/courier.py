@@ -273,16 +273,17 @@ class Courier:
         self._epoll.register(fd, select.EPOLLOUT if for_writing else select.EPOLLIN)
         try:
             while True:
-                for ready_fd, _ in self._poll(min(until_s, self._core.timer_s)):
-                    if ready_fd == fd:
-                        return
-                    if ready_fd == self._control.fd:
-                        self._on_control()
+                ready = [ready_fd for ready_fd, _ in self._poll(min(until_s, self._core.timer_s))]
+                # First the one that tells of itself only once.
+                if self._control.fd in ready:
+                    self._on_control()
                 now_s = time.monotonic()
                 if now_s >= self._core.timer_s:
                     self._handle(events.Ticked())
                 if self._core.state is not core.State.CONNECTING:
                     raise _AttemptOver
+                if fd in ready:
+                    return
                 if now_s >= until_s:
                     raise TimeoutError
         finally:

@@ -49,6 +49,16 @@ def test_requests_share_a_connection_and_are_as_the_api_wants_them(fake: FakeAnv
     assert headers["authorization"] == f"Bearer {TOKEN}"
 
 
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("http://a/", "a"), ("http://a:81/", "a:81"), ("https://a/", "a"), ("https://a:80/", "a:80"),
+     ("http://[::1]:3000/x", "[::1]:3000")],
+)  # fmt: skip
+def test_the_host_is_named_as_a_browser_names_it(url: str, host: str) -> None:
+    posting = Exchange(Dialer(parse_endpoint(url), UplinkSettings(url, "t", None, 1.0)), "t")
+    assert dict(posting._headers)["Host"] == host
+
+
 def test_a_connection_that_is_about_to_be_closed_is_not_used_again() -> None:
     """Closed by its own side in good time: a request that meets the close may have been taken or not."""
     with FakeAnvilOps(keep_alive_s=1.05) as fake:

@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper.uplink.posting.lines import MAX_PIECE_BYTES, Line
-from ptyshipper.uplink.posting.post import MAX_BODY_BYTES, MAX_MS, Entry, Envelope, Stamps, fits
+from ptyshipper.uplink.posting.post import (
+    MAX_BODY_BYTES,
+    MAX_LINES,
+    MAX_MS,
+    Entry,
+    Envelope,
+    Stamps,
+    fits,
+)
+from tests.support import fake_anvilops
+from tests.support.fake_anvilops import YEAR_10000_MS
 
 DESCRIPTION = {
     "deployment_id": 7,
@@ -27,6 +37,10 @@ def line(text: str, time_us: int = 0, source: int = 0) -> Line:
 def entries(*lines: Line) -> tuple[Entry, ...]:
     envelope = Envelope(DESCRIPTION)
     return tuple(chain.from_iterable(envelope.entries(each) for each in lines))
+
+
+def test_the_limits_are_the_api_s() -> None:
+    assert (MAX_BODY_BYTES, MAX_LINES) == (fake_anvilops.MAX_BODY_BYTES, 500)
 
 
 def test_a_body_is_what_the_api_asks_for() -> None:
@@ -114,7 +128,8 @@ def test_timestamps_never_decrease_and_posts_share_none(
 
 
 def test_timestamps_stay_in_the_years_that_are_taken() -> None:
-    assert Stamps(10**20, -1).of(entries(line("x"))) == (MAX_MS,)
+    assert Stamps(10**20, -1).of(entries(line("x", 5_000_000))) == (MAX_MS,)
+    assert MAX_MS == YEAR_10000_MS - 1
     assert Stamps(-(10**20), -1).of(entries(line("x"))) == (0,)
 
 

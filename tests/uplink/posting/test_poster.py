@@ -18,6 +18,7 @@ from ptyshipper import records
 from ptyshipper.records import Kind
 from ptyshipper.uplink import backoff
 from ptyshipper.uplink.posting import core
+from ptyshipper.uplink.posting.poster import Poster
 from tests.spool.spools import die
 from tests.support.fake_anvilops import (
     DEPLOYMENT_ID,
@@ -424,6 +425,49 @@ def test_a_backend_that_does_not_take_it_holds_up_the_end_no_longer_than_the_dea
     assert len(wrapper.warnings) == 1
 
 
+def test_an_answer_and_the_end_may_come_at_once(
+    make: Make, fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who wakes up late finds both, and is told of the end only once."""
+    poll = Poster._poll
+
+    def late(self: Poster, until_s: float) -> list[tuple[int, int]]:
+        time.sleep(0.05)
+        return poll(self, until_s)
+
+    monkeypatch.setattr(Poster, "_poll", late)
+    wrapper = make(fake.url)
+    wrapper.start()
+    for number in range(5):
+        wrapper.write(b"%d\n" % number)
+        assert wait_until(lambda number=number: len(fake.rows) > number)
+    assert wrapper.exit() < 2
+    assert wrapper.uplink.delivered
+
+
+def test_nothing_happens_while_nothing_happens(make: Make) -> None:
+    """The thread is not even scheduled, once the idle connection is closed."""
+    with FakeAnvilOps(keep_alive_s=1.1) as fake:
+        wrapper = make(fake.url)
+        before = set(os.listdir("/proc/self/task"))
+        wrapper.start()
+        wrapper.write(b"x\n")
+        assert wait_until(lambda: fake.rows)
+        time.sleep(0.5)
+        others = set(os.listdir("/proc/self/task")) - before
+        status = {
+            task: Path(f"/proc/self/task/{task}/status").read_text().split("switches")[1:]
+            for task in others
+            if Path(f"/proc/self/task/{task}/comm").exists()
+        }
+        time.sleep(0.5)
+        now = {
+            task: Path(f"/proc/self/task/{task}/status").read_text().split("switches")[1:]
+            for task in status
+        }
+        assert now == status
+
+
 def test_nothing_of_it_is_loaded_while_a_websocket_takes_all(make: Make, tmp_path: Path) -> None:
     """h11 and what goes with it take a third of a megabyte."""
     program = (
@@ -446,25 +490,26 @@ def test_nothing_of_it_is_loaded_while_a_websocket_takes_all(make: Make, tmp_pat
     assert done.stdout == b"[]\n", done.stderr
 
 
-def test_two_sessions_take_turns(make: Make, fake: FakeAnvilOps, tmp_path: Path) -> None:
+def test_two_sessions_take_turns(make: Make, tmp_path: Path) -> None:
     """A live view reads the newest 500 rows when a post notifies it."""
-    first = make(fake.url, tmp_path, timeout_s=0.0)
-    fake.broken = Answer(503)
-    first.start()
-    for at in range(0, 20_000, 1_000):
-        first.write(numbered(at, 1_000))
-    first.exit()
-    first.close()
-    fake.broken = None
-    fake.most_in_flight = 0
-    second = make(fake.url, tmp_path, timeout_s=20.0)
-    second.start()
-    for number in range(100):
-        second.write(b"second %d\n" % number)
-        time.sleep(0.005)
-    second.exit()
-    assert len(fake.rows) == 20_100
-    assert fake.most_in_flight == 1
+    with FakeAnvilOps(real_speed=True) as fake:
+        first = make(fake.url, tmp_path, timeout_s=0.0)
+        fake.broken = Answer(503)
+        first.start()
+        for at in range(0, 10_000, 1_000):
+            first.write(numbered(at, 1_000))
+        first.exit()
+        first.close()
+        fake.broken = None
+        fake.most_in_flight = 0
+        second = make(fake.url, tmp_path, timeout_s=20.0)
+        second.start()
+        for number in range(100):
+            second.write(b"second %d\n" % number)
+            time.sleep(0.005)
+        second.exit()
+        assert len(fake.rows) == 10_100
+        assert fake.most_in_flight == 1
 
 
 def test_memory_is_bounded_while_the_backend_hangs(
