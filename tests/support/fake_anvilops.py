@@ -130,7 +130,7 @@ class FakeAnvilOps:
         self._keep_alive_s = keep_alive_s
         self._real_speed = real_speed
         self._tls = tls
-        self._in_flight = 0
+        self.in_flight = 0
         self._posts = 0
         self._connections = 0
         self._closing = threading.Event()
@@ -286,8 +286,8 @@ class FakeAnvilOps:
         """Answer, or do worse; whether the connection goes on."""
         arrived_s = time.monotonic()
         with self.lock:
-            self._in_flight += 1
-            self.most_in_flight = max(self.most_in_flight, self._in_flight)
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
             fault = self.broken
             if fault is None and self.faults and method == "POST":
                 fault = self.faults.popleft()
@@ -316,7 +316,7 @@ class FakeAnvilOps:
         if fault is Fault.HANG:
             self._closing.wait(60)
         with self.lock:
-            self._in_flight -= 1  # before the answer, upon which the next may come
+            self.in_flight -= 1  # before the answer, upon which the next may come
         match fault:
             case Fault.HANG | Fault.CUT:
                 return False

@@ -15,6 +15,7 @@ from ptyshipper.uplink.posting import exchange
 from ptyshipper.uplink.posting.exchange import Exchange
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer
 from tests.support.fake_anvilops import DEPLOYMENT_ID, TOKEN, Answer, FakeAnvilOps, Fault
+from tests.support.fake_backend import wait_until
 
 BODY = b'{"type":"runtime","deploymentId":%d,"hostname":"h","lines":[]}' % DEPLOYMENT_ID
 
@@ -126,6 +127,7 @@ def test_who_waits_may_end_it(fake: FakeAnvilOps) -> None:
 
     def impatient(fd: int, for_writing: bool, share: float) -> None:
         if share == float("inf"):
+            assert wait_until(lambda: fake.requests)
             raise Enough
         wait(fd, for_writing, share)
 
