@@ -501,6 +501,8 @@ BAD_VALUES = {
     "deployment_id": ["seven", "-1", "1.5"],
     "log_type": ["neither"],
     "tty": ["maybe"],
+    "transport": ["carrier pigeon"],
+    "colours": ["red"],
     "spool_max_bytes": ["much", "1K", "9999999999G", "-5M"],
     "spool_overflow": ["explode"],
     "flush_timeout_s": ["soon", "-1", "nan", "1e9"],
