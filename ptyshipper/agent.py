@@ -9,8 +9,6 @@ from __future__ import annotations
 import errno
 import gc
 import os
-import select
-import termios
 from time import monotonic_ns, time_ns
 
 from ptyshipper.child.environment import conceal
@@ -25,8 +23,7 @@ from ptyshipper.child.spawn import (
     let_go,
     spawn,
 )
-from ptyshipper.child.stdio import StdioPlan, occupy_closed, plan
-from ptyshipper.child.terminal import NO_SIZE, Terminal, outer_terminal, rows_cols
+from ptyshipper.child.stdio import NO_SIZE, StdioPlan, occupy_closed, plan
 from ptyshipper.errors import SpawnError
 from ptyshipper.light import TYPE_CHECKING
 from ptyshipper.variables import PRIVATE_PREFIX, TTY_VARIABLE
@@ -36,6 +33,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ptyshipper.child.environment import Environment
+    from ptyshipper.child.terminal import Terminal
     from ptyshipper.config import AgentSettings, TtyMode
     from ptyshipper.pump.sink import RecordSink
     from ptyshipper.spool.spool import Spool
@@ -119,6 +117,8 @@ class Agent:
         if failure is not None:
             return self._attend(failure, stdio)
         try:
+            import select  # noqa: F401  # ``see_out`` may need it when nothing can be loaded any more
+
             let_go(stdio, self._terminal)
             return self._attend(program, stdio)
         except BaseException as error:
@@ -133,6 +133,7 @@ class Agent:
     def _attend(self, program: Program | SpawnError, stdio: StdioPlan) -> Outcome:
         """Record what the program does until its end, and deliver that."""
         from ptyshipper import records
+        from ptyshipper.child.terminal import rows_cols
 
         self._signals = SignalQueue()
         self._signals.start()
@@ -157,6 +158,8 @@ class Agent:
 
     def warn(self, message: str) -> None:
         """One line on stderr; from whichever thread has something to say."""
+        import select
+
         raw = self._terminal is not None and self._terminal.is_raw and os.isatty(2)
         line = f"ptyshipper: {message}{chr(13) if raw else ''}\n".encode(errors="backslashreplace")
         ready = select.poll()
@@ -173,9 +176,14 @@ class Agent:
         if not _has_free_descriptors():
             self._become_program(os.strerror(errno.EMFILE))
         try:
-            self._terminal = outer_terminal(stdio)
+            if stdio.has_terminal:
+                from ptyshipper.child.terminal import outer_terminal
+
+                self._terminal = outer_terminal(stdio)
             return spawn(self._command, stdio, self._terminal, self._pristine), stdio
-        except (OSError, termios.error) as error:
+        except SpawnError:
+            raise
+        except Exception as error:  # OSError, or termios.error, which is none
             self._terminal = None
             if error.args[0] in _NO_PROCESS:
                 self._become_program(error.args[-1])
@@ -255,6 +263,8 @@ class Agent:
 
     def _deliver(self, uplink: Uplink | None) -> bool:
         """Wait until the backend has everything, the uplink gives up, or somebody is impatient."""
+        import select
+
         from ptyshipper.pump.loop import IMPATIENCE
 
         if uplink is None:

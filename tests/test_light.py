@@ -8,7 +8,18 @@ import sys
 from ptyshipper.light import Fields
 from tests.support.wrapping import BARE_ENVIRON
 
-HEAVY = ["collections", "contextlib", "enum", "functools", "pathlib", "re", "signal", "typing"]
+HEAVY = [
+    "collections",
+    "contextlib",
+    "enum",
+    "functools",
+    "pathlib",
+    "re",
+    "select",
+    "signal",
+    "termios",
+    "typing",
+]
 
 
 def test_nothing_heavy_is_loaded_before_the_fork() -> None:

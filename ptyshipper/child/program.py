@@ -7,13 +7,11 @@ the same ``Change`` values.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sys
-import termios
 from struct import Struct
 
-from ptyshipper.child.terminal import NO_SIZE, read_winsize, write_winsize
+from ptyshipper.child.stdio import NO_SIZE
 from ptyshipper.light import TYPE_CHECKING, Fields, signal
 
 if TYPE_CHECKING:
@@ -133,6 +131,8 @@ class Program:
 
     def set_winsize(self, winsize: bytes) -> bool:
         """Give the program's terminal this size; whether the kernel signals it (the size changed)."""
+        from ptyshipper.child.terminal import read_winsize, write_winsize
+
         if self.master_fd < 0 or winsize == NO_SIZE:
             return False
         if winsize == read_winsize(self.master_fd):
@@ -143,6 +143,9 @@ class Program:
     def nudge_foreground(self) -> None:
         """SIGWINCH for the foreground of the program's terminal: the kernel sends none for an
         equal size, but whoever attached anew expects a repaint (moby#19835, abduco#9)."""
+        import fcntl
+        import termios
+
         if self.master_fd < 0:
             return
         try:
@@ -159,6 +162,8 @@ class Program:
         The program runs already, so failing is no error: without a slave held, a program that closes
         all of its own and opens one again is taken for ended.
         """
+        import fcntl
+
         flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
         try:
             self.slave_fd = fcntl.ioctl(self.master_fd, _TIOCGPTPEER, flags)

@@ -7,7 +7,6 @@ nobody waits for it. So it is always everyone who is waited for.
 from __future__ import annotations
 
 import os
-import select
 
 from ptyshipper.child.program import Change, ExitStatus, Program, Stopped
 from ptyshipper.child.signals import ALL, Policy, policy
@@ -66,6 +65,8 @@ def see_out(program: Program) -> ExitStatus:
 
 def _pass_on(outlets: dict[int, int], wait_ms: int) -> bool:
     """Write out what can be read within a moment; whether there was anything."""
+    import select
+
     ready = select.poll()
     for fd in outlets:
         ready.register(fd, select.POLLIN)
@@ -86,6 +87,8 @@ def _pass_on(outlets: dict[int, int], wait_ms: int) -> bool:
 
 
 def _end_of(program: Program) -> ExitStatus | None:
+    import select
+
     if program.report_fd >= 0:
         ready = select.poll()
         ready.register(program.report_fd, select.POLLIN)

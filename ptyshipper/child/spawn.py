@@ -11,18 +11,14 @@ Three shapes, from what stands outside:
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import select
 import sys
-import termios
 from struct import Struct
 
 from ptyshipper.child import monitor
 from ptyshipper.child.program import REPORT, Conduit, Program
 from ptyshipper.child.signals import Pristine
-from ptyshipper.child.stdio import Become, StdioPlan, put_null
-from ptyshipper.child.terminal import NO_SIZE, Terminal, write_winsize
+from ptyshipper.child.stdio import NO_SIZE, Become, StdioPlan, put_null
 from ptyshipper.errors import SpawnError
 from ptyshipper.light import TYPE_CHECKING
 
@@ -31,6 +27,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from ptyshipper.child.environment import Environment
+    from ptyshipper.child.terminal import Terminal
 
 _FAILURE = Struct("=i")
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
@@ -218,6 +215,10 @@ class _Start:
 
     def _set_up_slave(self) -> None:
         """The outer terminal's modes and size, before the program can look."""
+        import termios
+
+        from ptyshipper.child.terminal import write_winsize
+
         if self._attributes is not None:
             termios.tcsetattr(0, termios.TCSANOW, self._attributes)
         write_winsize(0, self._winsize)
@@ -269,6 +270,10 @@ _KEPT: list[object] = []
 
 def _make_plain(slave: int, winsize: bytes) -> None:
     """A terminal whose output is the program's bytes, and that repeats no input."""
+    import termios
+
+    from ptyshipper.child.terminal import write_winsize
+
     attributes = termios.tcgetattr(slave)
     attributes[1] &= ~termios.OPOST
     attributes[3] &= ~(termios.ECHO | termios.ECHONL)
@@ -334,7 +339,9 @@ def _to_be_read(data: bytes) -> int:
     Raises:
         OSError: the pipe is too small for it.
     """
+    import fcntl
     import resource
+    import select
 
     limit_bytes = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     if limit_bytes == resource.RLIM_INFINITY or len(data) <= limit_bytes:

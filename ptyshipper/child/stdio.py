@@ -18,6 +18,11 @@ if TYPE_CHECKING:  # config brings pathlib and urllib along, which the program n
     from ptyshipper.config import TtyMode
 
 
+NO_SIZE = bytes(8)
+"""What there is of a terminal's size where it has none: rows, cols, xpixel, ypixel, each a native u16
+(ioctl_tty(2)). Here, since a program without a terminal does not wait for ``terminal`` to be loaded."""
+
+
 class Become:
     """What a descriptor is in the program."""
 

@@ -12,16 +12,13 @@ import fcntl
 import os
 import termios
 
+from ptyshipper.child.stdio import NO_SIZE
 from ptyshipper.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import Any
 
     from ptyshipper.child.stdio import StdioPlan
-
-WINSIZE_BYTES = 8
-NO_SIZE = bytes(WINSIZE_BYTES)
-"""rows, cols, xpixel, ypixel, each a native u16 (ioctl_tty(2))."""
 
 if TYPE_CHECKING:
     Attributes = list[Any]

@@ -18,7 +18,8 @@ from ptyshipper.child.program import (
     Program,
     Stopped,
 )
-from ptyshipper.child.terminal import NO_SIZE, read_winsize
+from ptyshipper.child.stdio import NO_SIZE
+from ptyshipper.child.terminal import read_winsize
 
 
 @pytest.mark.parametrize(
