@@ -142,15 +142,15 @@ def test_one_user_installs_and_another_runs(old: Version, form: str, open_path: 
         ["install-log-shipper", "made"],
         ["/install-log-shipper", "./made/"],
         ["ptyshipper", "install", "made"],
-        ["/usr/bin/ptyshipper", "install", "../work/made"],
+        ["/usr/bin/ptyshipper", "install", "../here/made"],
     ],
 )
 def test_a_relative_directory_is_made(old: Version, argv: list[str], tmp_path: Path) -> None:
-    work = tmp_path / "work"
-    work.mkdir()
-    ended = execute(old.packed, argv, setup=lambda: os.chdir(work))
+    here = tmp_path / "here"
+    here.mkdir()
+    ended = execute(old.packed, argv, setup=lambda: os.chdir(here))
     assert ended == (0, f"ptyshipper: installed v1 in {argv[-1]}\n".encode(), "")
-    assert_installed(work / "made", old)
+    assert_installed(here / "made", old)
 
 
 @pytest.mark.parametrize(
