@@ -55,6 +55,7 @@ from tests.support.wrapping import BARE_ENVIRON, LOG_SHIPPER, run
 LONG = os.environ.get("PTYSHIPPER_LONG") == "1"
 SEED = int(os.environ.get("PTYSHIPPER_SEED") or random.SystemRandom().randrange(1, 2**31))
 OUTAGE_S = 60.0 if LONG else 4.0
+"""How long the backend is away; the length itself is what is tested."""
 STATUS = 7
 PREFIX = "_PRIVATE_ANVILOPS_LOG_"
 
@@ -116,7 +117,7 @@ def test_every_line_of_a_flood_is_stored_at_the_rate_that_the_server_takes(
         peak_bytes = 0
         while wrapped.is_running:
             peak_bytes = max(peak_bytes, resident_bytes(wrapped.process.pid))
-            time.sleep(0.05)
+            time.sleep(0.05)  # a peak can only be looked for while it runs
         check_ended(wrapped, 0)
         assert wrapped.out == b"".join(b"%d\n" % number for number in range(1, count + 1))
         assert fake.shown() == [str(number) for number in range(1, count + 1)]
@@ -161,7 +162,7 @@ def test_an_isolated_line_is_posted_within_20_ms(tmp_path: Path) -> None:
     program = (
         "import sys, time\n"
         "for number in range(30):\n"
-        "    time.sleep(0.1)\n"
+        "    time.sleep(0.1)\n"  # so that each line finds an idle stream
         "    print(time.monotonic_ns(), flush=True)\n"
     )
     with FakeAnvilOps() as fake:
@@ -374,7 +375,7 @@ def test_a_terminal_shows_a_person_s_lines(tmp_path: Path) -> None:
         "print('\\x1b]0;title\\x07\\x1b[1;34mbegin\\x1b[0m')\n"
         "for percent in range(101):\n"
         "    print(f'\\r\\x1b[K{percent:3}% ' + '█' * (percent // 10), end='', flush=True)\n"
-        "    time.sleep(0.01)\n"
+        "    time.sleep(0.01)\n"  # as a progress bar is drawn
         "print('\\nend')\n"
     )
     with FakeAnvilOps() as fake:
@@ -398,7 +399,7 @@ def test_kills_at_any_moment_repeat_a_post_at_most(tmp_path: Path) -> None:
                 environ(fake.url, tmp_path / "spool"),
             )
             until(lambda n=number: any(f"run {n} " in r.content for r in fake.rows), "it is posted")
-            time.sleep(chance.uniform(0, 0.5))
+            time.sleep(chance.uniform(0, 0.5))  # the moment is what is tested
             wrapped.kill()
             shown.append(bytes(wrapped.out))
         check_ended(wrap(fake, tmp_path, "sh", "-c", "sleep 2"), 0)
@@ -439,8 +440,9 @@ def test_a_signal_ends_the_wait_and_the_rest_is_with_the_next(tmp_path: Path) ->
     with FakeAnvilOps() as fake:
         fake.broken = Answer(503)
         wrapped = wrap(fake, tmp_path, "sh", "-c", "echo kept; exit 4")
+        children = Path(f"/proc/{wrapped.process.pid}/task/{wrapped.process.pid}/children")
         until(lambda: b"kept" in wrapped.out and fake.requests, "it tries")
-        time.sleep(0.5)
+        until(lambda: not children.read_text(), "only the wrapper is left to be signalled")
         wrapped.process.send_signal(signal.SIGTERM)
         assert wrapped.wait() in (4, 128 + signal.SIGTERM)
         fake.broken = None

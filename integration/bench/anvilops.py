@@ -10,6 +10,7 @@ from integration.bench.cpu import LINES
 from integration.bench.footprint import SLEEP, memory_mb
 from integration.bench.harness import (
     LOG_SHIPPER,
+    SETTLE_S,
     Bench,
     precise_cpu_seconds,
     run_on_pipe,
@@ -25,12 +26,11 @@ _GO_LATENCY_MS, _GO_FLOOD_S, _GO_FLOOD_LINES = 504.0, 12.3, 88_750
 _GO_IDLE_MB, _GO_CPU_S_PER_MB = 5.4, 0.10
 _LATENCY_GOAL_MS, _CPU_GOAL = 20.0, 0.10
 _FLOOD_LINES = 100_000
-_SETTLE_S = 2.0
 
 _SAYS_WHEN = """
 import os, time
 for _ in range({count}):
-    time.sleep(0.2)
+    time.sleep(0.2)  # so that each line finds an idle stream
     os.write(1, b"%d\\n" % time.monotonic_ns())
 """
 
@@ -93,7 +93,7 @@ def _memory(bench: Bench) -> list[Figure]:
         running((*LOG_SHIPPER, *program), _environ(bench, fake)) as pid,
     ):
         wait_for(lambda: fake.rows or None)
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
         rss, pss = memory_mb(pid)
     bench.forget_spools()
     note = f"PSS {pss:.1f} MB"
@@ -109,7 +109,7 @@ def _cpu(bench: Bench) -> list[Figure]:
         running((*LOG_SHIPPER, *program), _environ(bench, fake)) as pid,
     ):
         wait_for(lambda: fake.rows or None)
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
         before, before_s = len(fake.rows), precise_cpu_seconds(pid)
         time.sleep(seconds)
         count, spent_s = len(fake.rows) - before, precise_cpu_seconds(pid) - before_s

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from integration.bench.footprint import SETTLE_S, SLEEP, memory_mb, start_figures
-from integration.bench.harness import REPOSITORY, Bench, running
+from integration.bench.footprint import SLEEP, memory_mb, start_figures
+from integration.bench.harness import REPOSITORY, SETTLE_S, Bench, running
 from integration.bench.table import Figure, skipped
 from integration.pod.install_cost import InstallError, install_cost
 from tests.support.tls_front import make_authority, tls_front

@@ -8,6 +8,7 @@ import time
 
 from integration.bench.harness import (
     LOG_SHIPPER,
+    SETTLE_S,
     Bench,
     plain_environ,
     precise_cpu_seconds,
@@ -21,7 +22,6 @@ _BULK_GOAL, _LINES_GOAL = 0.02, 0.10
 _GO_LINES = 0.10
 _LINES_A_SECOND = 2_000
 _LINE_BYTES = 100
-_SETTLE_S = 2.0
 
 LINES = f"""
 import os, time
@@ -73,7 +73,7 @@ def lines_cpu(bench: Bench) -> list[Figure]:
     program = (sys.executable, "-c", LINES)
     with running((*LOG_SHIPPER, *program), bench.environ(shipping=True)) as pid:
         bench.wait_session(known + 1)
-        time.sleep(_SETTLE_S)
+        time.sleep(SETTLE_S)
         before_bytes = bench.newest_session()["bytes"]
         before_s, began_s = precise_cpu_seconds(pid), time.monotonic()
         time.sleep(seconds)

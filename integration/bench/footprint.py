@@ -13,6 +13,7 @@ from pathlib import Path
 
 from integration.bench.harness import (
     LOG_SHIPPER,
+    SETTLE_S,
     Bench,
     descendants,
     plain_environ,
@@ -22,7 +23,6 @@ from integration.bench.harness import (
 )
 from integration.bench.table import Figure, skipped
 
-SETTLE_S = 2.0
 _GO_IDLE_MB = 5.4
 _GO_START_MS = 5.4
 SLEEP = ("sleep", "600")

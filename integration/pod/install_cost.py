@@ -86,7 +86,7 @@ def install_cost(installer: Path, directory: Path) -> InstallCost:
             resident_bytes = max(resident_bytes, int(peak[1]) * 1024 if peak else 0)
             if time.monotonic() - began_s > WITHIN_S:
                 process.kill()
-            time.sleep(_SAMPLE_S)
+            time.sleep(_SAMPLE_S)  # a peak can only be looked for while it runs
         seconds = time.monotonic() - began_s
         if process.returncode != 0:
             said.seek(0)
