@@ -17,7 +17,7 @@ from ptyshipper.uplink.endpoint import Endpoint
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_trouble
 
 if TYPE_CHECKING:
-    import ssl
+    from ptyshipper.uplink.tls import Trust
 
 Wait = Callable[[int, bool, float], None]
 """``wait(fd, for_writing, share)``: return when ``fd`` is ready; may raise to end the attempt.
@@ -49,7 +49,7 @@ class Dialer:
     def __init__(self, endpoint: Endpoint, settings: UplinkSettings) -> None:
         self.endpoint = endpoint
         self._settings = settings
-        self._tls: ssl.SSLContext | None = None
+        self._trust: Trust | None = None
 
     def open(self, wait: Wait) -> Stream:
         """Connect to the first address that answers, and shake hands.
@@ -57,23 +57,21 @@ class Dialer:
         Raises:
             ConnectionFailed: with what to make of it; and whatever ``wait`` raises.
         """
-        if self.endpoint.secure and self._tls is None:
-            self._tls = self._make_tls()
-        stream: Stream = self._connect(wait)
+        if not self.endpoint.secure:
+            return self._connect(wait)
+        if self._trust is None:
+            self._trust = self._make_trust()
         try:
-            if self._tls is not None:
-                assert isinstance(stream, socket.socket)
-                stream = self._secure(stream, self._tls, wait)
+            try:
+                return self._secure(self._connect(wait), self._trust, wait)
+            except OSError as error:
+                if not self._trust.widen(error):
+                    raise
+                return self._secure(self._connect(wait), self._trust, wait)
         except TimeoutError:
-            stream.close()
             raise ConnectionFailed(of_trouble(Trouble.TIMED_OUT)) from None
         except OSError as error:
-            stream.close()
             raise ConnectionFailed(self.outcome_of(error)) from None
-        except BaseException:
-            stream.close()
-            raise
-        return stream
 
     def outcome_of(self, error: OSError) -> Outcome:
         """What an error of a stream means."""
@@ -83,11 +81,11 @@ class Dialer:
             return tls.outcome_of(error) or of_trouble(Trouble.LOST)
         return of_trouble(Trouble.LOST)
 
-    def _make_tls(self) -> ssl.SSLContext:
-        from ptyshipper.uplink.tls import make_context
+    def _make_trust(self) -> Trust:
+        from ptyshipper.uplink.tls import Trust
 
         try:
-            return make_context(self._settings.ca_file, self._settings.ca_bundle)
+            return Trust(self._settings.ca_file, self._settings.ca_bundle)
         except OSError as error:
             detail = f"{self._settings.ca_file}: {error.strerror or 'no certificate in it'}"
             raise ConnectionFailed(of_trouble(Trouble.CA_FILE, detail)) from None
@@ -131,13 +129,15 @@ class Dialer:
             raise
         return plain
 
-    def _secure(self, plain: socket.socket, tls: ssl.SSLContext, wait: Wait) -> Stream:
+    def _secure(self, plain: socket.socket, trust: Trust, wait: Wait) -> Stream:
+        """TLS over ``plain``, which is closed where that fails."""
         from ptyshipper.uplink.tls import TlsSocket
 
-        secure = TlsSocket(plain, tls, self.endpoint.host)
+        stream: Stream = plain
         try:
+            stream = secure = TlsSocket(plain, trust.context, self.endpoint.host)
             secure.handshake(lambda for_writing: wait(secure.fileno(), for_writing, 1.0))
         except BaseException:
-            secure.close()
+            stream.close()
             raise
         return secure

@@ -30,38 +30,47 @@ which people mount their own, or to which they append."""
 _MAX_STORE_BYTES = 4 * 2**20
 
 
-def make_context(ca_file: Path | None, ca_bundle: str | None = None) -> ssl.SSLContext:
-    """Verifies against the system's certificates, and those of ``ca_file`` beside them.
+class Trust:
+    """Whose certificates are believed: the system's, and those of ``ca_file`` beside them.
 
-    In a bundle the system's are those in the directory ``ca_bundle``, and what the image trusts.
+    In a bundle the system's are those in the directory ``ca_bundle``; what the image trusts comes in
+    with ``widen``.
 
     Raises:
         OSError: ``ca_file`` can't be read, or holds no certificate (``ssl.SSLError``).
     """
-    if ca_bundle is None:
-        context = ssl.create_default_context()
-    else:
-        context = ssl.create_default_context(capath=ca_bundle)
-        _trust_image(context)
-    context.set_alpn_protocols(["http/1.1"])
-    if ca_file is not None:
-        context.load_verify_locations(cafile=ca_file)
-    return context
 
+    def __init__(self, ca_file: Path | None, ca_bundle: str | None = None) -> None:
+        self._may_widen = ca_bundle is not None
+        self.context = ssl.create_default_context(capath=ca_bundle)
+        self.context.set_alpn_protocols(["http/1.1"])
+        if ca_file is not None:
+            self.context.load_verify_locations(cafile=ca_file)
 
-def _trust_image(context: ssl.SSLContext) -> None:
-    """Trust what the image trusts. It may hold anything, or nothing, at these places."""
-    for path in IMAGE_STORES:
-        try:
-            found = os.stat(path)
-            if stat.S_ISDIR(found.st_mode):
-                context.load_verify_locations(capath=path)
-                return
-            if stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_STORE_BYTES:
-                context.load_verify_locations(cafile=path)
-                return
-        except OSError:  # ssl.SSLError is one
-            pass
+    def widen(self, error: OSError) -> bool:
+        """Whether to try again after ``error``, since now the image's certificates count, too.
+
+        Not before a server needs them: a file with all of them takes 2 MB once it is read.
+        """
+        if not self._may_widen or not isinstance(error, ssl.SSLCertVerificationError):
+            return False
+        self._may_widen = False
+        return self._trust_image()
+
+    def _trust_image(self) -> bool:
+        """The image may hold anything, or nothing, at these places."""
+        for path in IMAGE_STORES:
+            try:
+                found = os.stat(path)
+                if stat.S_ISDIR(found.st_mode):
+                    self.context.load_verify_locations(capath=path)
+                    return True
+                if stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_STORE_BYTES:
+                    self.context.load_verify_locations(cafile=path)
+                    return True
+            except OSError:  # ssl.SSLError is one
+                pass
+        return False
 
 
 def outcome_of(error: OSError) -> Outcome | None:

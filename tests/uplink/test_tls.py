@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ptyshipper.uplink import tls
-from ptyshipper.uplink.tls import make_context
+from ptyshipper.uplink.tls import Trust
 from tests.support.tls_front import make_authority
 
 NOTHING = Path("/nonexistent")
@@ -48,8 +48,22 @@ def image(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-def trusts(context: ssl.SSLContext, authority: Path) -> bool:
-    """Whether a handshake with the authority's server succeeds, both sides in memory."""
+def trusts(trust: Trust, authority: Path) -> bool:
+    """Whether a handshake with the authority's server succeeds, at once or with the image's help."""
+    try:
+        shake_hands(trust.context, authority)
+    except ssl.SSLCertVerificationError as error:
+        if not trust.widen(error):
+            return False
+        try:
+            shake_hands(trust.context, authority)
+        except ssl.SSLCertVerificationError:
+            return False
+    return True
+
+
+def shake_hands(context: ssl.SSLContext, authority: Path) -> None:
+    """With the authority's server, both sides in memory."""
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_context.load_cert_chain(authority / "server.pem")
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -61,24 +75,22 @@ def trusts(context: ssl.SSLContext, authority: Path) -> bool:
                 side.do_handshake()
             except ssl.SSLWantReadError:
                 continue
-            except ssl.SSLCertVerificationError:
-                return False
             if side is client:
-                return True
+                return
     raise AssertionError("the handshake does not end")
 
 
 def test_the_bundle_trusts_its_own(
     authority: Path, hashed: Path, empty: str, image: pytest.MonkeyPatch
 ) -> None:
-    assert trusts(make_context(None, str(hashed)), authority)
-    assert not trusts(make_context(None, empty), authority)
+    assert trusts(Trust(None, str(hashed)), authority)
+    assert not trusts(Trust(None, empty), authority)
 
 
 def test_and_a_private_authority_beside_them(
     authority: Path, empty: str, image: pytest.MonkeyPatch
 ) -> None:
-    assert trusts(make_context(authority / "ca.pem", empty), authority)
+    assert trusts(Trust(authority / "ca.pem", empty), authority)
 
 
 @pytest.mark.parametrize("form", ["directory", "file"])
@@ -87,7 +99,7 @@ def test_and_what_the_image_trusts(
 ) -> None:
     store = {"directory": hashed, "file": authority / "ca.pem"}[form]
     image.setattr(tls, "IMAGE_STORES", (str(NOTHING), str(store)))
-    assert trusts(make_context(None, empty), authority)
+    assert trusts(Trust(None, empty), authority)
 
 
 def test_a_file_that_was_replaced_counts_though_the_directory_has_others(
@@ -99,7 +111,7 @@ def test_a_file_that_was_replaced_counts_though_the_directory_has_others(
     (folder / "deadbeef.0").write_bytes(b"")
     shutil.copy(authority / "ca.pem", folder / "ca-certificates.crt")
     image.setattr(tls, "IMAGE_STORES", (str(folder / "ca-certificates.crt"), str(folder)))
-    assert trusts(make_context(None, empty), authority)
+    assert trusts(Trust(None, empty), authority)
 
 
 def test_a_store_that_is_none_is_passed_over(
@@ -111,4 +123,30 @@ def test_a_store_that_is_none_is_passed_over(
         file.truncate(2**30)
     stores = [tmp_path / "garbage", tmp_path / "huge", "/dev/zero", hashed]
     image.setattr(tls, "IMAGE_STORES", tuple(map(str, stores)))
-    assert trusts(make_context(None, empty), authority)
+    assert trusts(Trust(None, empty), authority)
+
+
+def test_the_image_is_not_read_before_a_server_needs_it(
+    authority: Path, hashed: Path, image: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It would be in memory as long as the program runs."""
+    image.setattr(tls, "IMAGE_STORES", (str(make_authority(tmp_path)),))
+    trust = Trust(None, str(hashed))
+    assert trusts(trust, authority)
+    assert len(trust.context.get_ca_certs()) == 1
+
+
+def test_only_a_certificate_that_is_not_trusted_is_a_reason_to_read_it(
+    empty: str, authority: Path, image: pytest.MonkeyPatch
+) -> None:
+    image.setattr(tls, "IMAGE_STORES", (str(authority / "ca.pem"),))
+    trust = Trust(None, empty)
+    assert not trust.widen(ssl.SSLEOFError())
+    assert not trust.widen(TimeoutError())
+    assert trust.widen(ssl.SSLCertVerificationError())
+    assert not trust.widen(ssl.SSLCertVerificationError()), "there is nothing more to believe"
+    assert trusts(trust, authority)
+
+
+def test_a_system_that_is_no_image_is_trusted_from_the_start() -> None:
+    assert not Trust(None).widen(ssl.SSLCertVerificationError())

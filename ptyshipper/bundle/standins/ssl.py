@@ -1,0 +1,56 @@
+"""In place of ``ssl``: what ``uplink.tls`` uses of it, over the same module in C.
+
+The library's own makes enums of every constant of OpenSSL's, for servers and for other protocols too:
+1 MB, and most of the time that it takes to load. What a connection checks is the same, and a test
+compares the two.
+"""
+
+from __future__ import annotations
+
+import _ssl
+import socket
+import sys
+from _ssl import *  # noqa: F403
+
+
+class SSLSocket:
+    """A client's end, not shaken hands yet, of a socket that it takes over."""
+
+    def __init__(self, plain: socket.socket, context: SSLContext, name: str) -> None:
+        self._plain = plain
+        self._tls = context._wrap_socket(plain, False, name)  # type: ignore[attr-defined]
+        self.do_handshake = self._tls.do_handshake
+        self.fileno = plain.fileno
+        self.close = plain.close
+        self.send = self._tls.write
+
+    def recv(self, size: int) -> bytes:
+        """An end without a goodbye is an end, as it is by default in ``ssl``."""
+        try:
+            data: bytes = self._tls.read(size)
+            return data
+        except _ssl.SSLEOFError:
+            return b""
+
+
+class SSLContext(_ssl._SSLContext):
+    """Of a client: names and certificates are checked from the start."""
+
+    def set_alpn_protocols(self, protocols: list[str]) -> None:
+        names = [protocol.encode("ascii") for protocol in protocols]
+        listed = b"".join(bytes((len(name),)) + name for name in names)
+        self._set_alpn_protocols(listed)  # type: ignore[attr-defined]
+
+    def wrap_socket(
+        self, plain: socket.socket, *, server_hostname: bytes, do_handshake_on_connect: bool
+    ) -> SSLSocket:
+        return SSLSocket(plain, self, server_hostname.decode("ascii"))
+
+
+def create_default_context(*, capath: str) -> SSLContext:
+    """Trusts what is in ``capath``."""
+    context = SSLContext(_ssl.PROTOCOL_TLS_CLIENT)
+    if sys.version_info >= (3, 13):
+        context.verify_flags |= _ssl.VERIFY_X509_PARTIAL_CHAIN | _ssl.VERIFY_X509_STRICT
+    context.load_verify_locations(capath=capath)
+    return context
