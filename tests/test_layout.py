@@ -15,7 +15,6 @@ ELSEWHERE = {
     "bundle/standins/logging.py": "integration/test_bundle.py",
     "bundle/standins/metadata.py": "integration/test_bundle.py",
     "bundle/standins/signal.py": "integration/test_bundle.py",
-    "bundle/standins/ssl.py": "integration/test_bundle.py",
     "bundle/standins/uuid.py": "integration/test_bundle.py",
     "errors.py": "tests/test_cli.py",
     "backend/store/base.py": "tests/backend/store/test_sqlite.py",

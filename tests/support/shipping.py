@@ -28,6 +28,7 @@ class Wrapper:
         directory: Path | None = None,
         *,
         ca_file: Path | None = None,
+        ca_bundle: Path | None = None,
         timeout_s: float = 5.0,
         transport: Transport = "auto",
         colours: Colours = "remove",
@@ -40,7 +41,13 @@ class Wrapper:
         settings = SpoolSettings((directory,) if directory else (), max_bytes, overflow)
         self.spool = Spool.open(settings, self.session_id, dict(description), self.warnings)
         uplink_settings = UplinkSettings(
-            url, TOKEN, ca_file, timeout_s, transport=transport, colours=colours
+            url,
+            TOKEN,
+            ca_file,
+            timeout_s,
+            str(ca_bundle) if ca_bundle else None,
+            transport,
+            colours,
         )
         self.uplink = Uplink(uplink_settings, self.spool, settings, self.warnings)
         self.written = b""

@@ -626,6 +626,25 @@ def test_a_certificate_that_can_not_be_verified(make: Make, tls: ssl.SSLContext)
     assert backend.heads == []
 
 
+def test_in_a_bundle_whom_only_the_image_trusts_is_asked_again_at_once(
+    make: Make,
+    authority: Path,
+    tls: ssl.SSLContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The refusal by the bundle's own certificates is no failure: nothing waits, nobody is warned."""
+    monkeypatch.setattr("ptyshipper.uplink.tls.IMAGE_STORES", (str(authority / "ca.pem"),))
+    with FakeBackend(tls=tls) as backend:
+        wrapper = make(backend.url, ca_bundle=tmp_path)
+        wrapper.start()
+        wrapper.write(b"x")
+        wrapper.exit()
+        assert wrapper.uplink.delivered
+        assert session_of(backend, wrapper).output() == b"x"
+        assert wrapper.warnings == []
+
+
 def test_a_certificate_for_another_name(make: Make, authority: Path, tls: ssl.SSLContext) -> None:
     with FakeBackend(tls=tls) as backend:
         wrapper = make(backend.url.replace("127.0.0.1", "localhost"), ca_file=authority / "ca.pem")

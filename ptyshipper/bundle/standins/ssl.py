@@ -1,8 +1,7 @@
 """In place of ``ssl``: what ``uplink.tls`` uses of it, over the same module in C.
 
-The library's own makes enums of every constant of OpenSSL's, for servers and for other protocols too:
-1 MB, and most of the time that it takes to load. What a connection checks is the same, and a test
-compares the two.
+The library's own makes enums of every constant of OpenSSL's, for servers and for other protocols too,
+which takes 1 MB. What a connection checks is the same, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -10,15 +9,33 @@ from __future__ import annotations
 import _ssl
 import socket
 import sys
-from _ssl import *  # noqa: F403
+from _ssl import (
+    SSLCertVerificationError,
+    SSLEOFError,
+    SSLError,
+    SSLWantReadError,
+    SSLWantWriteError,
+)
+
+__all__ = [
+    "SSLCertVerificationError",
+    "SSLContext",
+    "SSLEOFError",
+    "SSLError",
+    "SSLSocket",
+    "SSLWantReadError",
+    "SSLWantWriteError",
+    "create_default_context",
+]
 
 
 class SSLSocket:
     """A client's end, not shaken hands yet, of a socket that it takes over."""
 
     def __init__(self, plain: socket.socket, context: SSLContext, name: str) -> None:
-        self._plain = plain
-        self._tls = context._wrap_socket(plain, False, name)  # type: ignore[attr-defined]
+        self._plain = plain  # the module in C holds it weakly
+        # mypy's description of the module has no methods of a context that begin with "_".
+        self._tls = context._wrap_socket(plain, False, name)  # type: ignore[attr-defined] # see above
         self.do_handshake = self._tls.do_handshake
         self.fileno = plain.fileno
         self.close = plain.close
@@ -29,7 +46,7 @@ class SSLSocket:
         try:
             data: bytes = self._tls.read(size)
             return data
-        except _ssl.SSLEOFError:
+        except SSLEOFError:
             return b""
 
 
@@ -39,11 +56,12 @@ class SSLContext(_ssl._SSLContext):
     def set_alpn_protocols(self, protocols: list[str]) -> None:
         names = [protocol.encode("ascii") for protocol in protocols]
         listed = b"".join(bytes((len(name),)) + name for name in names)
-        self._set_alpn_protocols(listed)  # type: ignore[attr-defined]
+        self._set_alpn_protocols(listed)  # type: ignore[attr-defined] # as in SSLSocket
 
     def wrap_socket(
         self, plain: socket.socket, *, server_hostname: bytes, do_handshake_on_connect: bool
     ) -> SSLSocket:
+        assert not do_handshake_on_connect
         return SSLSocket(plain, self, server_hostname.decode("ascii"))
 
 
