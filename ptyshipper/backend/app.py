@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ptyshipper import statefile
 from ptyshipper.backend import guards, tokens
-from ptyshipper.backend.access import answer_upgrade
+from ptyshipper.backend.access import Access, answer_upgrade
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest.committer import Committer
@@ -78,7 +78,6 @@ def _serve(listener: socket.socket, data_dir: Path, announce: Callable[[str], No
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(listener, data_dir, issued, store, announce))
     finally:
-        store.close()
         statefile.remove(data_dir, os.getpid())
 
 
@@ -93,10 +92,11 @@ async def _run(
     fanout = Fanout()
     committer = Committer(store, fanout, loop)
     hub = Hub(store, committer)
+    access = Access(issued)
     app = Router(
-        IngestEndpoint(hub, issued.ingest),
-        ViewEndpoint(store, fanout, issued.view),
-        Starlette(routes=[*_plain_routes(), *api.routes(store, issued.view)]),
+        IngestEndpoint(hub, access),
+        ViewEndpoint(store, fanout, access),
+        Starlette(routes=[*_plain_routes(), *api.routes(store, access)]),
     )
     url = _url(listener)
 
@@ -113,7 +113,8 @@ async def _run(
     with _stopped_by_signals(server):
         await server.serve(sockets=[listener])
     sweeper.cancel()
-    committer.commit()
+    await committer.flush()
+    await store.close()
 
 
 async def _sweep(hub: Hub) -> None:
@@ -169,7 +170,7 @@ class _Server(uvicorn.Server):
     """uvicorn, telling when it accepts connections, and when it is about to close them."""
 
     def __init__(
-        self, app: ASGIApp, started: Callable[[], None], stopping: Callable[[], None]
+        self, app: ASGIApp, started: Callable[[], None], stopping: Callable[[], Awaitable[None]]
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -195,7 +196,7 @@ class _Server(uvicorn.Server):
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._on_stopping()
+        await self._on_stopping()
         await asyncio.sleep(0)  # the last acknowledgements go out before uvicorn's own close
         await super().shutdown(sockets)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from typing import TypeVar
 
 from ptyshipper.backend.session import Chunk
 
@@ -54,23 +55,48 @@ class Subscription:
 
 
 class Fanout:
-    """Who is watching which session."""
+    """Who is watching which session, or all sessions of which app."""
 
     def __init__(self) -> None:
-        self._subscriptions: dict[bytes, set[Subscription]] = {}
+        self._of_session: dict[bytes, set[Subscription]] = {}
+        self._of_app: dict[int, set[Subscription]] = {}
 
     def subscribe(self, session_id: bytes) -> Subscription:
-        subscription = Subscription()
-        self._subscriptions.setdefault(session_id, set()).add(subscription)
-        return subscription
+        """Be woken, and handed the chunks, by every commit of this session's."""
+        return _add(self._of_session, session_id)
 
-    def unsubscribe(self, session_id: bytes, subscription: Subscription) -> None:
-        watching = self._subscriptions.get(session_id, set())
-        watching.discard(subscription)
-        if not watching:
-            self._subscriptions.pop(session_id, None)
+    def subscribe_app(self, app_id: int) -> Subscription:
+        """Be woken by every commit of a session of this app's; its chunks come from the store."""
+        return _add(self._of_app, app_id)
 
-    def publish(self, session_id: bytes, chunk: Chunk | None) -> None:
-        """A commit stored ``chunk``, or only a change of the session's state."""
-        for subscription in self._subscriptions.get(session_id, ()):
+    def unsubscribe(self, key: bytes | int, subscription: Subscription) -> None:
+        """``key``: what was subscribed to."""
+        if isinstance(key, bytes):
+            _remove(self._of_session, key, subscription)
+        else:
+            _remove(self._of_app, key, subscription)
+
+    def publish(self, session_id: bytes, app_id: int | None, chunk: Chunk | None) -> None:
+        """A commit stored ``chunk``, or only a change of the session's state; or another backend's
+        commit stored something."""
+        for subscription in self._of_session.get(session_id, ()):
             subscription.push(chunk)
+        if app_id is not None:
+            for subscription in self._of_app.get(app_id, ()):
+                subscription.push(None)
+
+
+_Key = TypeVar("_Key", bytes, int)
+
+
+def _add(watching: dict[_Key, set[Subscription]], key: _Key) -> Subscription:
+    subscription = Subscription()
+    watching.setdefault(key, set()).add(subscription)
+    return subscription
+
+
+def _remove(watching: dict[_Key, set[Subscription]], key: _Key, subscription: Subscription) -> None:
+    left = watching.get(key, set())
+    left.discard(subscription)
+    if not left:
+        watching.pop(key, None)

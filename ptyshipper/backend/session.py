@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from struct import Struct
 from typing import Any, NamedTuple
 
-from ptyshipper.backend.digest import Digest
+from ptyshipper.backend.digest import NO_LINES, Digest, OpenLines
 from ptyshipper.errors import ProtocolError
 from ptyshipper.records import HEADER_BYTES, advance, measure
 from ptyshipper.wire.closing import CloseCode
@@ -16,10 +19,14 @@ from ptyshipper.wire.messages import SESSION_ID_BYTES
 CUT_AFTER_US = 30_000_000
 """A session without a connection for so long counts as cut off, until it comes back."""
 
+QUIET_AFTER_US = 300_000_000
+"""A session of posts has no connection and no end: without one for so long it is quiet."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_WALL_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999, which is as far as RFC 3339 goes."""
-_MAX_INTEGER = 2**63 - 1
+MAX_INTEGER = 2**63 - 1
+MARK = Struct(">qq")
 _MAX_HOSTNAME_CHARACTERS = 255
 """Source: RFC 1035, which has no longer ones; Linux has 64."""
 
@@ -49,7 +56,7 @@ def read_description(fields: dict[str, Any]) -> Description:
         fields.get("started_at_us"),
         fields.get("client"),
     )
-    if not (deployment_id is None or _is_integer(deployment_id, -_MAX_INTEGER, _MAX_INTEGER)):
+    if not (deployment_id is None or _is_integer(deployment_id, -MAX_INTEGER, MAX_INTEGER)):
         raise ProtocolError(CloseCode.MALFORMED, "deployment_id is no integer")
     if kind not in ("build", "runtime"):
         raise ProtocolError(CloseCode.MALFORMED, "type is neither build nor runtime")
@@ -63,8 +70,8 @@ def read_description(fields: dict[str, Any]) -> Description:
         raise ProtocolError(CloseCode.MALFORMED, "tty is neither true nor false")
     if not isinstance(started_at_us, int) or not _is_integer(started_at_us, 0, _MAX_WALL_US):
         raise ProtocolError(CloseCode.MALFORMED, "started_at_us is no time before the year 10000")
-    # JSON may escape half a surrogate pair, which no database takes as text.
-    hostname = hostname.encode("utf-8", "replace").decode()
+    # JSON may escape half a surrogate pair, or a NUL, which not every database takes as text.
+    hostname = hostname.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
     return Description(deployment_id, kind, hostname, tuple(command), tty, started_at_us)
 
 
@@ -76,20 +83,26 @@ def _is_integer(value: object, least: int, most: int) -> bool:
 class Session:
     """The state of a session; ``number`` is the store's key for it, 0 while it is not stored.
 
-    ``next_offset`` is where the next batch has to begin; ``*_lines`` count the newlines stored.
-    ``ended_us`` is the exit's time since the session began, None while there was none.
+    ``epoch`` counts the connections that it had: what an older one brings is not stored any more.
+    ``is_posted``: it came as JSON posts of lines. ``first_offset`` is where what is kept begins,
+    ``next_offset`` where the next batch has to. ``entries`` counts the lines and events that are
+    complete, ``open_lines`` are those that are not. ``last_arrival`` is the id of the newest entry
+    (``Chunk``). ``ended_us`` is the exit's time since the session began, None while there was none.
     """
 
     id: bytes
     description: Description
+    app_id: int | None = None
+    is_posted: bool = False
     number: int = 0
+    epoch: int = 0
+    first_offset: int = 0
+    next_offset: int = 0
+    entries: int = 0
+    open_lines: OpenLines = NO_LINES
     cols: int = 0
     rows: int = 0
-    next_offset: int = 0
     output_bytes: int = 0
-    stdout_lines: int = 0
-    stderr_lines: int = 0
-    tty_lines: int = 0
     gaps: int = 0
     lost_bytes: int = 0
     ended_us: int | None = None
@@ -98,6 +111,7 @@ class Session:
     cut: bool = False
     connected: bool = False
     last_seen_us: int = 0
+    last_arrival: int = 0
 
     @property
     def exited(self) -> bool:
@@ -107,12 +121,11 @@ class Session:
         """Move on over a batch of at least one record."""
         self.next_offset = batch.end_offset
         self.output_bytes += batch.output_bytes
-        self.stdout_lines += batch.stdout_lines
-        self.stderr_lines += batch.stderr_lines
-        self.tty_lines += batch.tty_lines
+        self.entries += batch.entries
+        self.open_lines = batch.open_lines
         self.gaps += batch.gaps
         # A session may report any losses it likes; the sum has to stay a 64-bit column.
-        self.lost_bytes = min(self.lost_bytes + batch.lost_bytes, _MAX_INTEGER)
+        self.lost_bytes = min(self.lost_bytes + batch.lost_bytes, MAX_INTEGER)
         self.cut = False
         if batch.window is not None:
             self.cols, self.rows = batch.window
@@ -122,9 +135,11 @@ class Session:
             self.exit_signal = exit_.signal or None
 
     def state(self, now_us: int) -> str:
-        """``exited``, ``cut`` or ``running``, as of ``now_us`` (Unix time)."""
+        """``exited``, ``cut``, ``quiet`` or ``running``, as of ``now_us`` (Unix time)."""
         if self.exited:
             return "exited"
+        if self.is_posted:
+            return "running" if now_us - self.last_seen_us <= QUIET_AFTER_US else "quiet"
         if self.cut:
             return "cut"
         if self.connected or now_us - self.last_seen_us <= CUT_AFTER_US:
@@ -137,10 +152,11 @@ class Session:
         ended_at_us: int | None = None
         if self.ended_us is not None:
             ended_at_us = about.started_at_us + self.ended_us
-        elif state == "cut":
+        elif state in ("cut", "quiet"):
             ended_at_us = self.last_seen_us
         return {
             "id": self.id.hex(),
+            "app_id": self.app_id,
             "deployment_id": about.deployment_id,
             "type": about.type,
             "hostname": about.hostname,
@@ -152,6 +168,7 @@ class Session:
             "exit_code": self.exit_code,
             "exit_signal": self.exit_signal,
             "bytes": self.output_bytes,
+            "entries": self.entries,
             "gaps": self.gaps,
             "lost_bytes": self.lost_bytes,
             "cols": self.cols,
@@ -162,18 +179,54 @@ class Session:
 class Chunk(NamedTuple):
     """Consecutive records of a session, as they are stored and shown.
 
-    ``*_line`` is how many newlines the session had written to that stream before the chunk, which
-    is the number, from 0, of the line that its first byte belongs to.
+    Entries (the lines and events of a session) are numbered from 0 in the order in which they were
+    completed: those from ``first_entry`` to before ``end_entry`` were completed in this chunk. A line
+    that one of ``open_lines`` began, in the record at that offset, goes on in it.
+
+    ``arrival`` is the id of its first entry: ids rise in the order in which entries became visible, in
+    all sessions of a store together, and each is a little over the Unix time in microseconds at
+    which it was stored. A chunk that was merged of several has in ``marks`` the (entry, arrival)
+    with which each of them began, as 64-bit numbers.
     """
 
     first_offset: int
     end_offset: int
     first_time_us: int
     last_time_us: int
-    stdout_line: int
-    stderr_line: int
-    tty_line: int
+    first_entry: int
+    end_entry: int
+    open_lines: OpenLines
     records: bytes
+    arrival: int = 0
+    marks: bytes = b""
+
+    def fragments(self) -> list[tuple[int, int]]:
+        """The (entry, arrival) with which each part of it began."""
+        marks = self.marks or MARK.pack(self.first_entry, self.arrival)
+        return list(MARK.iter_unpack(marks))
+
+    def arrival_of(self, entry: int) -> int:
+        """The id of an entry that was completed in it."""
+        fragments = self.fragments()
+        first, arrival = fragments[bisect_right(fragments, (entry, MAX_INTEGER)) - 1]
+        return arrival + entry - first
+
+
+def merged(chunks: Sequence[Chunk]) -> Chunk:
+    """One chunk of several that follow each other."""
+    first = chunks[0]
+    return first._replace(
+        end_offset=chunks[-1].end_offset,
+        last_time_us=max(chunk.last_time_us for chunk in chunks),
+        end_entry=chunks[-1].end_entry,
+        records=b"".join(chunk.records for chunk in chunks),
+        # A part that completed nothing has no entry to tell the id of.
+        marks=b"".join(
+            chunk.marks or MARK.pack(chunk.first_entry, chunk.arrival)
+            for chunk in chunks
+            if chunk is first or chunk.end_entry > chunk.first_entry
+        ),
+    )
 
 
 def records_from(records: bytes, first_offset: int, from_offset: int) -> tuple[int, bytes]:

@@ -7,16 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper import records
-from ptyshipper.backend.digest import digest
+from ptyshipper.backend.digest import NO_LINE, NO_LINES, digest
 from ptyshipper.errors import ProtocolError, RecordError
 from ptyshipper.records import Exited, GapCause, Kind, encode
 from ptyshipper.wire.closing import CloseCode
 from ptyshipper.wire.messages import MAX_OFFSET
 from tests.support.server import exit_record, output, start_record
 
+KINDS = [Kind.STDOUT, Kind.STDERR, Kind.TTY]
 OUTPUT = st.builds(
     encode,
-    st.sampled_from([Kind.STDOUT, Kind.STDERR, Kind.TTY]),
+    st.sampled_from(KINDS),
     st.integers(0, 2**63 - 1),
     st.binary(min_size=1, max_size=60),
 )
@@ -35,21 +36,32 @@ def refused(batch: bytes, offset: int = 0) -> CloseCode:
 
 @given(st.lists(OUTPUT, min_size=1, max_size=10), st.integers(0, 10**9))
 def test_output_adds_up(parts: list[bytes], offset: int) -> None:
-    """Bytes and newlines by stream, first and greatest time, the offset behind."""
+    """Bytes and newlines by stream, first and greatest time, the offset behind, lines begun."""
     found = digest(b"".join(parts), offset)
     decoded = [record for part in parts for record in records.decode(part)]
     assert found.end_offset == offset + sum(map(len, parts))
     assert found.output_bytes == sum(len(record.payload) for record in decoded)
     assert found.first_time_us == decoded[0].time_us
     assert found.last_time_us == max(record.time_us for record in decoded)
-    for kind, lines in (
-        (Kind.STDOUT, found.stdout_lines),
-        (Kind.STDERR, found.stderr_lines),
-        (Kind.TTY, found.tty_lines),
-    ):
-        assert lines == sum(
-            record.payload.count(b"\n") for record in decoded if record.kind == kind
-        )
+    assert found.entries == sum(record.payload.count(b"\n") for record in decoded)
+    for kind, open_line in zip(KINDS, found.open_lines, strict=True):
+        said = b"".join(record.payload for record in decoded if record.kind == kind)
+        assert (open_line == NO_LINE) == (not said or said.endswith(b"\n"))
+
+
+def test_open_line_is_where_it_began() -> None:
+    """At the record with its first byte, of each stream by itself, over batches; an end completes it."""
+    first = [output(b"a\nb"), output(b"c"), output(b"x", Kind.STDERR), output(b"done\n", Kind.TTY)]
+    found = digest(b"".join(first), 100)
+    assert found.open_lines == (100, 100 + sum(map(len, first[:2])), NO_LINE)
+    assert found.entries == 2
+    second = digest(output(b"d\ne") + output(b"y", Kind.STDERR), 500, found.open_lines)
+    assert second.open_lines == (500, found.open_lines[1], NO_LINE)
+    assert second.entries == 1
+    for end in (exit_record(), gap(7, 3)):
+        ended = digest(end, 600, second.open_lines)
+        assert ended.open_lines == NO_LINES
+        assert ended.entries == 3, "two lines and the event"
 
 
 @given(st.lists(OUTPUT, max_size=4), st.binary(max_size=60))

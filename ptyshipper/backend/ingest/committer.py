@@ -1,24 +1,26 @@
 """Group commit: what all sessions brought, in one transaction; ACK and fan-out come after it.
 
-The commit runs on the loop's own thread, so what is pending is never changed under it, and a
-transaction that fails takes exactly the pending sessions with it.
+One commit is under way at a time, and what comes meanwhile waits for the next: a store that is slow
+gets larger commits, not more of them. A transaction that fails takes with it exactly the sessions that
+are in it, and what they brought since.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from ptyshipper.backend.digest import Digest
+from ptyshipper.backend.digest import Digest, OpenLines
 from ptyshipper.backend.fanout import Fanout
+from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest.pacing import Pacer
 from ptyshipper.backend.session import Chunk, Session
-from ptyshipper.backend.store.base import Store, Write
+from ptyshipper.backend.store.base import Committed, Opening, Store, Write
 from ptyshipper.errors import StoreError
 
 COMMIT_BYTES = 8 << 20
-"""Never more than this is pending: whoever brings the last byte of it pays for the commit."""
+"""A commit takes about so much at most, so that what comes behind it does not wait for long."""
 
 log = logging.getLogger("ptyshipper.backend")
 
@@ -26,77 +28,109 @@ log = logging.getLogger("ptyshipper.backend")
 class Outcome(Protocol):
     """Who is told how a session's writes fared."""
 
-    def stored(self, session: Session, stored_bytes: int) -> None:
-        """So many bytes of records became durable; ``session`` is as it is stored."""
+    def stored(self, session: Session, offset: int, stored_bytes: int) -> None:
+        """So many bytes of records became durable, all before ``offset``; of 0 bytes, only a state."""
 
-    def lost(self, session_id: bytes) -> None:
+    def lost(self, session: Session) -> None:
         """The transaction failed: the store holds what it held before."""
+
+    def refused(self, session: Session) -> None:
+        """A newer connection has the session, here or at another backend."""
+
+
+class _Start(NamedTuple):
+    """Where a chunk begins."""
+
+    offset: int
+    time_us: int
+    entry: int
+    open_lines: OpenLines
 
 
 class _Pending:
     """What one session brought since the last commit."""
 
-    __slots__ = ("first", "last_time_us", "lines", "offset", "parts", "session", "stored_bytes")
+    __slots__ = ("last_time_us", "parts", "session", "start", "stored_bytes")
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self.parts: list[bytes] = []
-        self.offset = 0
-        self.first: Digest | None = None
+        self.start: _Start | None = None
         self.last_time_us = 0
-        self.lines = (0, 0, 0)
         self.stored_bytes = 0
 
     def append(self, offset: int, records: bytes, batch: Digest) -> None:
         session = self.session
-        if self.first is None:
-            self.first, self.offset = batch, offset
-            self.lines = (session.stdout_lines, session.stderr_lines, session.tty_lines)
+        if self.start is None:
+            self.start = _Start(offset, batch.first_time_us, session.entries, session.open_lines)
         self.parts.append(records)
         self.stored_bytes += len(records)
         self.last_time_us = max(self.last_time_us, batch.last_time_us)
         session.append(batch)
 
     def chunk(self) -> Chunk | None:
-        if self.first is None:
+        start = self.start
+        if start is None:
             return None
-        records = self.parts[0] if len(self.parts) == 1 else b"".join(self.parts)
         return Chunk(
-            self.offset,
+            start.offset,
             self.session.next_offset,
-            self.first.first_time_us,
+            start.time_us,
             self.last_time_us,
-            *self.lines,
-            records,
+            start.entry,
+            self.session.entries,
+            start.open_lines,
+            self.parts[0] if len(self.parts) == 1 else b"".join(self.parts),
         )
 
 
+class _Asked(NamedTuple):
+    """A connection that waits for its session."""
+
+    opening: Opening
+    answer: asyncio.Future[Session]
+
+
+_Key = tuple[bytes, int]
+"""A session as one connection writes it: its id and epoch."""
+
+
 class Committer:
-    """Gathers writes and commits them, as ``Pacer`` says when."""
+    """Gathers writes and openings and commits them, as ``Pacer`` says when."""
 
     def __init__(self, store: Store, fanout: Fanout, loop: asyncio.AbstractEventLoop) -> None:
         self._store = store
         self._fanout = fanout
         self._loop = loop
         self._pacer = Pacer(loop.time())
-        self._pending: dict[bytes, _Pending] = {}
+        self._pending: dict[_Key, _Pending] = {}
         self._pending_bytes = 0
+        self._asked: dict[bytes, _Asked] = {}
         self._timer: asyncio.Handle | None = None
         self._timer_due_s = 0.0
+        self._committing: asyncio.Task[None] | None = None
         self.outcome: Outcome | None = None
 
-    def holds(self, session_id: bytes) -> bool:
-        """Whether something of this session waits for the next commit."""
-        return session_id in self._pending
+    def open(self, opening: Opening) -> asyncio.Future[Session]:
+        """Ask for a session, behind everything that was appended before.
+
+        Returns:
+            The session, as it is stored. StoreError where that failed; cancelled where another
+            connection asked for the same session before it came to that.
+        """
+        older = self._asked.pop(opening.session_id, None)
+        if older is not None:
+            older.answer.cancel()
+        answer: asyncio.Future[Session] = self._loop.create_future()
+        self._asked[opening.session_id] = _Asked(opening, answer)
+        self._schedule()
+        return answer
 
     def append(self, session: Session, offset: int, records: bytes, batch: Digest) -> None:
         """Store a checked batch, and move ``session`` on over it."""
         self._of(session).append(offset, records, batch)
         self._pending_bytes += len(records)
-        if self._pending_bytes >= COMMIT_BYTES:
-            self.commit()
-        else:
-            self._schedule()
+        self._schedule()
 
     def update(self, session: Session) -> None:
         """Store a session whose state changed without a record."""
@@ -104,12 +138,15 @@ class Committer:
         self._schedule()
 
     def _of(self, session: Session) -> _Pending:
-        pending = self._pending.get(session.id)
+        key = session.id, session.epoch
+        pending = self._pending.get(key)
         if pending is None:
-            pending = self._pending[session.id] = _Pending(session)
+            pending = self._pending[key] = _Pending(session)
         return pending
 
     def _schedule(self) -> None:
+        if self._committing is not None:
+            return  # it looks again when it is done
         now_s = self._loop.time()
         delay_s = self._pacer.delay_s(self._pending_bytes, now_s)
         if self._timer is not None:
@@ -118,32 +155,89 @@ class Committer:
             self._timer.cancel()
         self._timer_due_s = now_s + delay_s
         if delay_s > 0:
-            self._timer = self._loop.call_later(delay_s, self.commit)
+            self._timer = self._loop.call_later(delay_s, self._begin)
         else:
             # Not here and now: whoever else is ready in this turn of the loop shares the commit.
-            self._timer = self._loop.call_soon(self.commit)
+            self._timer = self._loop.call_soon(self._begin)
 
-    def commit(self) -> None:
-        """Commit what is pending, tell how it went, wake the viewers."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if not self._pending:
-            return
-        pending, self._pending, self._pending_bytes = list(self._pending.values()), {}, 0
-        writes = [Write(each.session, each.chunk()) for each in pending]
-        outcome = self.outcome
-        assert outcome is not None, "the hub sets itself as the outcome before anything is pending"
+    def _begin(self) -> None:
+        self._timer = None
+        if self._committing is None and (self._pending or self._asked):
+            self._committing = self._loop.create_task(self._commit(), name="commit")
+
+    async def flush(self) -> None:
+        """Return when all that was appended by now is committed, or lost."""
+        while self._committing is not None or self._pending or self._asked:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._begin()
+            assert self._committing is not None
+            await asyncio.wait([self._committing])
+
+    async def _commit(self) -> None:
+        taken = self._take()
+        asked, self._asked = list(self._asked.values()), {}
+        writes = [Write(each.session, each.chunk()) for each in taken]
         try:
-            self._store.commit(writes)
+            done = await self._store.commit(writes, [each.opening for each in asked])
         except StoreError as error:
-            log.error("%s; %d sessions have to send again", error, len(pending))
-            for each in pending:
-                outcome.lost(each.session.id)
-            return
+            log.error("%s; %d sessions have to send again", error, len(taken) + len(asked))
+            self._fail(taken, asked, error)
+        except Exception as error:
+            # The last resort: a flaw of ours is to cost this commit, not every one that follows.
+            log.error("a commit failed: %s", where(error))
+            self._fail(taken, asked, StoreError("the backend failed unexpectedly"))
+        else:
+            self._tell(taken, writes, asked, done)
         finally:
             self._pacer.commit(self._loop.time())
-        for write in writes:  # viewers first: an ACK may wait a moment, a reader's eye not
-            self._fanout.publish(write.session.id, write.chunk)
-        for each in pending:
-            outcome.stored(each.session, each.stored_bytes)
+            self._committing = None
+            if self._pending or self._asked:
+                self._schedule()
+
+    def _take(self) -> list[_Pending]:
+        """What waits longest, until that is ``COMMIT_BYTES``."""
+        taken, taken_bytes = list[_Pending](), 0
+        while self._pending and taken_bytes < COMMIT_BYTES:
+            pending = self._pending.pop(next(iter(self._pending)))
+            taken.append(pending)
+            taken_bytes += pending.stored_bytes
+        self._pending_bytes -= taken_bytes
+        return taken
+
+    def _tell(
+        self, taken: list[_Pending], writes: list[Write], asked: list[_Asked], done: Committed
+    ) -> None:
+        outcome = self.outcome
+        assert outcome is not None, "the hub sets itself as the outcome before anything is pending"
+        for index, write in enumerate(writes):  # viewers first: an ACK may wait, a reader's eye not
+            if index not in done.refused:
+                session = write.session
+                self._fanout.publish(session.id, session.app_id, done.chunks[index])
+        for waiting, session in zip(asked, done.sessions, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(session)
+        for index, each in enumerate(taken):
+            if index in done.refused:
+                self._drop(each.session)
+                outcome.refused(each.session)
+            else:
+                chunk = writes[index].chunk
+                offset = chunk.end_offset if chunk else 0
+                outcome.stored(each.session, offset, each.stored_bytes)
+
+    def _fail(self, taken: list[_Pending], asked: list[_Asked], error: StoreError) -> None:
+        outcome = self.outcome
+        assert outcome is not None
+        for each in taken:
+            self._drop(each.session)
+            outcome.lost(each.session)
+        for waiting in asked:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(error)
+
+    def _drop(self, session: Session) -> None:
+        """What came behind something that was not stored can't be stored, either."""
+        pending = self._pending.pop((session.id, session.epoch), None)
+        if pending is not None:
+            self._pending_bytes -= pending.stored_bytes

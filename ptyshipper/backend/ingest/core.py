@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, assert_never
 
-from ptyshipper.backend.digest import Digest, digest
+from ptyshipper.backend.digest import NO_LINES, Digest, OpenLines, digest
 from ptyshipper.backend.session import Description, read_description
 from ptyshipper.errors import ProtocolError
 from ptyshipper.wire import messages
@@ -102,6 +102,7 @@ class Ingest:
         "_deadline_s",
         "_exited",
         "_offset",
+        "_open_lines",
         "_uncommitted_bytes",
         "_window_bytes",
         "state",
@@ -114,6 +115,7 @@ class Ingest:
         self._acknowledged_offset = 0
         self._uncommitted_bytes = 0
         self._window_bytes = 0
+        self._open_lines = NO_LINES
         self._exited = False
 
     def received(self, message: bytes | str, now_s: float) -> list[Command]:
@@ -142,7 +144,12 @@ class Ingest:
         return [Open(session_id, read_description(description))]
 
     def opened(
-        self, next_offset: int, exited: bool, window_bytes: int, now_s: float
+        self,
+        next_offset: int,
+        exited: bool,
+        open_lines: OpenLines,
+        window_bytes: int,
+        now_s: float,
     ) -> list[Command]:
         """The session is stored up to ``next_offset``; ``exited``: its exit record too."""
         if self.state is not State.OPENING:
@@ -150,6 +157,7 @@ class Ingest:
         self.state = State.OPEN
         self._offset = self._acknowledged_offset = next_offset
         self._exited = exited
+        self._open_lines = open_lines
         self._window_bytes = window_bytes
         self._deadline_s = now_s + SILENCE_S
         return [Send(messages.welcome(next_offset, window_bytes))]
@@ -171,9 +179,10 @@ class Ingest:
             raise ProtocolError(
                 CloseCode.TOO_MANY, f"over {self._window_bytes} bytes unacknowledged"
             )
-        batch = digest(records, offset)
+        batch = digest(records, offset, self._open_lines)
         self._uncommitted_bytes += len(records)
         self._offset = batch.end_offset
+        self._open_lines = batch.open_lines
         self._exited = batch.exited is not None
         return [Append(offset, records, batch)]
 
@@ -186,12 +195,15 @@ class Ingest:
         return [] if self._uncommitted_bytes else self.closed(CloseCode.DONE, "")
 
     def committed(self, offset: int, stored_bytes: int) -> list[Command]:
-        """Everything before ``offset`` is durable, ``stored_bytes`` of records more than before."""
+        """Everything before ``offset`` is durable, ``stored_bytes`` of records more than before; where
+        it is 0, the session's state is."""
         if self.state in (State.OPENING, State.CLOSED):
             return []
-        self._acknowledged_offset = offset
-        self._uncommitted_bytes -= stored_bytes
-        commands: list[Command] = [Acknowledge(offset)] if stored_bytes else []
+        commands: list[Command] = []
+        if stored_bytes:
+            self._acknowledged_offset = offset
+            self._uncommitted_bytes -= stored_bytes
+            commands.append(Acknowledge(offset))
         if self.state is State.LEAVING and self._uncommitted_bytes == 0:
             commands += self.closed(CloseCode.DONE, "")
         return commands

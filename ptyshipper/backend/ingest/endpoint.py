@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from http import HTTPStatus
 from typing import assert_never
 
 from starlette.types import Receive, Scope, Send
 
-from ptyshipper.backend.access import close_message, upgrade
+from ptyshipper.backend.access import Access, Grant, accept, close_message
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest import core
 from ptyshipper.backend.ingest.hub import Hub
@@ -27,14 +28,17 @@ log = logging.getLogger("ptyshipper.backend")
 class IngestEndpoint:
     """ASGI application for scopes of type ``websocket``."""
 
-    def __init__(self, hub: Hub, token: str) -> None:
+    def __init__(self, hub: Hub, access: Access) -> None:
         self._hub = hub
-        self._token = token
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if await upgrade(scope, receive, send, self._token, messages.SHIPPER_SUBPROTOCOL):
-                await Connection(self._hub, send).run(receive)
+            grant = await self._access.shipper(scope)
+            refused = grant if isinstance(grant, HTTPStatus) else None
+            if await accept(scope, receive, send, refused, messages.SHIPPER_SUBPROTOCOL):
+                assert isinstance(grant, Grant)
+                await Connection(self._hub, grant, send).run(receive)
         except OSError:
             pass  # it went away: ASGI's sign for that
 
@@ -45,20 +49,22 @@ class Connection:
     __slots__ = (
         "_ack_offset",
         "_close",
+        "_grant",
         "_hub",
         "_loop",
         "_outbox",
         "_send",
         "_sender",
-        "_session",
         "ingest",
+        "session",
     )
 
-    def __init__(self, hub: Hub, send: Send) -> None:
+    def __init__(self, hub: Hub, grant: Grant, send: Send) -> None:
         self._hub = hub
+        self._grant = grant
         self._send = send
         self._loop = asyncio.get_running_loop()
-        self._session: Session | None = None
+        self.session: Session | None = None
         self.ingest = core.Ingest(self._loop.time())
         self._outbox: bytes | None = None
         self._ack_offset: int | None = None
@@ -83,15 +89,15 @@ class Connection:
             self.do(self.ingest.closed(CloseCode.INTERNAL, "the backend failed unexpectedly"))
         finally:
             self.ingest.closed(CloseCode.GOING_AWAY, "")
-            self._hub.disconnected(self, self._session)
+            self._hub.disconnected(self)
 
     def do(self, commands: list[core.Command]) -> None:
         """Carry out what the core decided, in order."""
         for command in commands:
             match command:
                 case core.Append():
-                    assert self._session is not None
-                    self._hub.append(self, self._session, command)
+                    assert self.session is not None
+                    self._hub.append(self, self.session, command)
                 case core.Acknowledge():
                     self._ack_offset = command.offset
                     self._send_soon()
@@ -99,15 +105,22 @@ class Connection:
                     self._outbox = command.message
                     self._send_soon()
                 case core.Open():
-                    self._session = self._hub.open(self, command, self._loop.time())
+                    self._open(command)
                 case core.MarkCut():
-                    assert self._session is not None
-                    self._hub.mark_cut(self, self._session)
+                    assert self.session is not None
+                    self._hub.mark_cut(self, self.session)
                 case core.Close():
                     self._close = command
                     self._send_soon()
                 case _:
                     assert_never(command)
+
+    def _open(self, command: core.Open) -> None:
+        if self._grant.admits(command.description.deployment_id):
+            self._hub.open(self, command, self._grant.app_id)
+        else:
+            reason = "the token is not this deployment's"
+            self.do(self.ingest.closed(CloseCode.FORBIDDEN, reason))
 
     def _send_soon(self) -> None:
         if self._sender is None:

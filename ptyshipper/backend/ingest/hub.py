@@ -10,7 +10,7 @@ from typing import Protocol
 from ptyshipper.backend.ingest import core
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.session import Session
-from ptyshipper.backend.store.base import Store
+from ptyshipper.backend.store.base import Opening, Store
 from ptyshipper.errors import StoreError
 from ptyshipper.wire.closing import CloseCode
 
@@ -23,22 +23,13 @@ log = logging.getLogger("ptyshipper.backend")
 
 
 class Shipper(Protocol):
-    """A shipper's connection, as the hub sees it."""
+    """A shipper's connection, as the hub sees it; ``session`` is None until it is opened."""
 
     ingest: core.Ingest
+    session: Session | None
 
     def do(self, commands: list[core.Command]) -> None:
         """Carry out what its core decided."""
-
-
-class _Live:
-    """A session and the one connection that feeds it."""
-
-    __slots__ = ("session", "shipper")
-
-    def __init__(self, session: Session, shipper: Shipper) -> None:
-        self.session = session
-        self.shipper = shipper
 
 
 class Hub:
@@ -48,9 +39,11 @@ class Hub:
         self._store = store
         self._committer = committer
         self._shippers: set[Shipper] = set()
-        self._live: dict[bytes, _Live] = {}
-        # Stored as connected although nobody is: a write that should have said so failed.
-        self._misstated: set[bytes] = set()
+        # Which connection feeds which session.
+        self._live: dict[bytes, Shipper] = {}
+        # Stored as connected although nobody is, by id and epoch: a write that should have said so
+        # failed.
+        self._misstated: dict[bytes, int] = {}
         self._alive_noted_s = 0.0
         self._stopping = False
         committer.outcome = self
@@ -60,79 +53,90 @@ class Hub:
         if self._stopping:
             shipper.do(shipper.ingest.closed(CloseCode.RESTARTING, "the backend restarts"))
 
-    def open(self, shipper: Shipper, command: core.Open, now_s: float) -> Session | None:
-        """Make ``shipper`` the one that feeds this session; another loses it.
+    def open(self, shipper: Shipper, command: core.Open, app_id: int | None = None) -> None:
+        """Make ``shipper`` the one that feeds this session; another loses it."""
+        opening = Opening(command.session_id, command.description, app_id, False, _wall_us())
+        answer = self._committer.open(opening)
+        answer.add_done_callback(lambda answer: self._opened(shipper, answer))
 
-        Returns:
-            The session, or None where the store failed and the shipper was told so.
-        """
-        session_id = command.session_id
-        replaced = self._live.pop(session_id, None)
-        if replaced is not None:
-            replaced.shipper.do(
-                replaced.shipper.ingest.closed(CloseCode.REPLACED, "a newer connection took over")
+    def _opened(self, shipper: Shipper, answer: asyncio.Future[Session]) -> None:
+        if answer.cancelled():
+            self._replace(shipper)
+            return
+        if answer.exception() is not None:
+            shipper.do(
+                shipper.ingest.closed(CloseCode.STORE, "the store can't be used at the moment")
             )
-        if self._committer.holds(session_id):
-            # Only what is stored may be welcomed: what the older connection brought is stored first.
-            self._committer.commit()
-        try:
-            session = self._store.load(session_id) or Session(session_id, command.description)
-        except StoreError as error:
-            log.error("%s", error)
-            shipper.do(shipper.ingest.closed(CloseCode.STORE, "the store can't be read"))
-            return None
-        session.connected, session.last_seen_us = True, _wall_us()
-        self._live[session_id] = _Live(session, shipper)
-        self._misstated.discard(session_id)
-        # The welcome goes first: the update may be committed at once, and fail.
+            return
+        session = answer.result()
+        if shipper not in self._shippers:
+            self._leave(session)
+            return
+        replaced = self._live.pop(session.id, None)
+        if replaced is not None:
+            self._replace(replaced)
+        self._live[session.id] = shipper
+        self._misstated.pop(session.id, None)
+        shipper.session = session
+        window_bytes = core.window_bytes(len(self._shippers))
+        now_s = asyncio.get_running_loop().time()
         shipper.do(
             shipper.ingest.opened(
-                session.next_offset,
-                session.exited,
-                core.window_bytes(len(self._shippers)),
-                now_s,
+                session.next_offset, session.exited, session.open_lines, window_bytes, now_s
             )
         )
-        self._committer.update(session)
-        return session
+
+    @staticmethod
+    def _replace(shipper: Shipper) -> None:
+        shipper.do(shipper.ingest.closed(CloseCode.REPLACED, "a newer connection took over"))
+
+    def _feeder(self, session: Session) -> Shipper | None:
+        """The connection that feeds this session, in this epoch of it."""
+        shipper = self._live.get(session.id)
+        return shipper if shipper is not None and shipper.session is session else None
 
     def append(self, shipper: Shipper, session: Session, command: core.Append) -> None:
         """Store records of a session that this shipper feeds."""
-        live = self._live.get(session.id)
-        if live is None or live.shipper is not shipper:
-            return
-        session.last_seen_us = _wall_us()
-        self._committer.append(session, command.offset, command.records, command.digest)
+        if self._feeder(session) is shipper:
+            session.last_seen_us = _wall_us()
+            self._committer.append(session, command.offset, command.records, command.digest)
 
     def mark_cut(self, shipper: Shipper, session: Session) -> None:
         """Nothing will follow in this session, although its program's exit was never told."""
-        live = self._live.get(session.id)
-        if live is not None and live.shipper is shipper:
+        if self._feeder(session) is shipper:
             session.cut = True
             self._committer.update(session)
 
-    def disconnected(self, shipper: Shipper, session: Session | None) -> None:
+    def disconnected(self, shipper: Shipper) -> None:
         self._shippers.discard(shipper)
-        if session is None:
-            return
-        live = self._live.get(session.id)
-        if live is not None and live.shipper is shipper:
+        session = shipper.session
+        if session is not None and self._feeder(session) is shipper:
             del self._live[session.id]
-            session.connected, session.last_seen_us = False, _wall_us()
-            self._committer.update(session)
+            self._leave(session)
 
-    def stored(self, session: Session, stored_bytes: int) -> None:
-        live = self._live.get(session.id)
-        if live is not None:
-            live.shipper.do(live.shipper.ingest.committed(session.next_offset, stored_bytes))
+    def _leave(self, session: Session) -> None:
+        session.connected, session.last_seen_us = False, _wall_us()
+        self._committer.update(session)
 
-    def lost(self, session_id: bytes) -> None:
-        self._misstated.add(session_id)
-        live = self._live.pop(session_id, None)
-        if live is not None:
-            live.shipper.do(
-                live.shipper.ingest.closed(CloseCode.STORE, "the store can't write at the moment")
+    def stored(self, session: Session, offset: int, stored_bytes: int) -> None:
+        shipper = self._feeder(session)
+        if shipper is not None:
+            shipper.do(shipper.ingest.committed(offset, stored_bytes))
+
+    def lost(self, session: Session) -> None:
+        self._misstated[session.id] = session.epoch
+        shipper = self._feeder(session)
+        if shipper is not None:
+            del self._live[session.id]
+            shipper.do(
+                shipper.ingest.closed(CloseCode.STORE, "the store can't write at the moment")
             )
+
+    def refused(self, session: Session) -> None:
+        shipper = self._feeder(session)
+        if shipper is not None:
+            del self._live[session.id]
+            self._replace(shipper)
 
     async def sweep(self, now_s: float) -> None:
         """Close who was silent for too long; once a second is often enough.
@@ -145,27 +149,26 @@ class Hub:
                 shipper.do(shipper.ingest.tick(now_s))
             await asyncio.sleep(0)
         try:
-            for session_id in list(self._misstated):
-                self._restate(session_id)
-            if self._live and now_s - self._alive_noted_s >= ALIVE_EVERY_S:
+            for session_id, epoch in list(self._misstated.items()):
+                await self._restate(session_id, epoch)
+            if now_s - self._alive_noted_s >= ALIVE_EVERY_S:
                 self._alive_noted_s = now_s
-                self._store.note_alive(_wall_us())
+                await self._store.note_alive(_wall_us())
         except StoreError as error:
             log.error("%s", error)
 
-    def _restate(self, session_id: bytes) -> None:
-        self._misstated.discard(session_id)
-        if session_id in self._live or self._committer.holds(session_id):
-            return
-        session = self._store.load(session_id)
-        if session is not None and session.connected:
-            session.connected, session.last_seen_us = False, _wall_us()
-            self._committer.update(session)
+    async def _restate(self, session_id: bytes, epoch: int) -> None:
+        session = await self._store.load(session_id)
+        # A later epoch is another connection's, and so is what is said about it.
+        if session is not None and session.connected and session.epoch == epoch:
+            self._leave(session)
+        if self._misstated.get(session_id) == epoch:
+            del self._misstated[session_id]
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         """Store what is pending, acknowledge it, and send everybody away (1012)."""
         self._stopping = True
-        self._committer.commit()
+        await self._committer.flush()
         for shipper in list(self._shippers):
             shipper.do(shipper.ingest.closed(CloseCode.RESTARTING, "the backend restarts"))
 

@@ -1,11 +1,68 @@
-"""What the backend asks of a store. Every method may raise StoreError and leaves nothing half done."""
+"""What the backend asks of a store, and what the stores have in common.
+
+Every method may raise StoreError and leaves nothing half done. A store is asked by one process's loop;
+other processes may ask the same database through stores of their own.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
 
-from ptyshipper.backend.session import Chunk, Session
+from ptyshipper.backend.session import (
+    CUT_AFTER_US,
+    QUIET_AFTER_US,
+    Chunk,
+    Description,
+    Session,
+)
+from ptyshipper.wire.messages import SESSION_ID_BYTES
+
+DEAD_AFTER_US = 30_000_000
+"""A backend process that has not said for so long that it is alive is dead; its sessions are nobody's."""
+
+FOUND_COLUMNS = (
+    "id, deployment_id, type, hostname, command, tty, started_at_us, app_id, is_posted, number, epoch,"
+    " first_offset, replica IS NOT NULL"
+)
+"""What is stored of a session and changes with no record."""
+STATE_COLUMNS = (
+    "next_offset",
+    "entries",
+    "stdout_open",
+    "stderr_open",
+    "tty_open",
+    "cols",
+    "rows",
+    "output_bytes",
+    "gaps",
+    "lost_bytes",
+    "ended_us",
+    "exit_code",
+    "exit_signal",
+    "cut",
+    "last_seen_us",
+    "last_arrival",
+)
+"""What changes with every write of it."""
+SESSION_COLUMNS = f"{FOUND_COLUMNS}, {', '.join(STATE_COLUMNS)}"
+
+_counts = attrgetter(
+    "cols",
+    "rows",
+    "output_bytes",
+    "gaps",
+    "lost_bytes",
+    "ended_us",
+    "exit_code",
+    "exit_signal",
+    "cut",
+    "last_seen_us",
+    "last_arrival",
+)
 
 
 class Write(NamedTuple):
@@ -15,36 +72,228 @@ class Write(NamedTuple):
     chunk: Chunk | None
 
 
+class Opening(NamedTuple):
+    """A connection asks for a session, which is made where it is new.
+
+    Its epoch becomes the next one, it counts as connected to this process (unless ``is_posted``), and
+    it was seen ``now_us`` (Unix time).
+    """
+
+    session_id: bytes
+    description: Description
+    app_id: int | None
+    is_posted: bool
+    now_us: int
+
+
+class Committed(NamedTuple):
+    """What became of a commit: of each write its chunk with its arrival, None where it has none or was
+    refused; which writes were refused, by index; of each opening its session."""
+
+    chunks: list[Chunk | None]
+    refused: set[int]
+    sessions: list[Session]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Which sessions are asked for: the newest ``limit`` that fit everything that is not None.
+
+    Args:
+        before: only those that came before the session with this number.
+        prefix: the hexadecimal digits that their ids begin with.
+        state: ``running``, ``succeeded`` (exited with 0), ``failed`` (any other exit), ``cut`` or
+            ``quiet``, as of ``now_us``.
+        changed_after: only those with an entry whose id is greater.
+    """
+
+    limit: int = 100
+    before: int | None = None
+    prefix: str = ""
+    app_id: int | None = None
+    deployment_id: int | None = None
+    type: str | None = None
+    hostname: str | None = None
+    state: str | None = None
+    now_us: int = 0
+    changed_after: int | None = None
+
+
+class Token(NamedTuple):
+    """A token as it is stored: of its secret only the SHA-256.
+
+    ``kind``: ``ingest`` (shippers of a deployment and its app), ``view`` (readers, of one app or of all),
+    ``link`` (a view that is good once), ``browser`` (the cookie that a link was exchanged for). Times are
+    Unix times in microseconds.
+    """
+
+    number: int
+    kind: str
+    name: str
+    hash: bytes
+    deployment_id: int | None
+    app_id: int | None
+    created_us: int
+    expires_us: int | None
+    revoked_us: int | None
+
+
+_STATES = {
+    "running": "ended_us IS NULL AND CASE WHEN is_posted THEN last_seen_us >= {quiet} ELSE"
+    " NOT cut AND (replica IS NOT NULL OR last_seen_us >= {cut}) END",
+    "cut": "ended_us IS NULL AND NOT is_posted AND (cut OR (replica IS NULL AND last_seen_us < {cut}))",
+    "quiet": "ended_us IS NULL AND is_posted AND last_seen_us < {quiet}",
+    "succeeded": "exit_code = 0",
+    "failed": "(exit_code <> 0 OR exit_signal IS NOT NULL)",
+}
+STATES = tuple(_STATES)
+
+
+def conditions(query: Query) -> tuple[str, list[Any]]:
+    """A WHERE clause with ``?`` for each parameter, and the parameters."""
+    found, parameters = list[str](), list[Any]()
+
+    def add(condition: str, *values: Any) -> None:
+        found.append(condition)
+        parameters.extend(values)
+
+    if query.prefix:
+        bounds = (query.prefix.ljust(2 * SESSION_ID_BYTES, fill) for fill in "0f")
+        add("id BETWEEN ? AND ?", *(bytes.fromhex(bound) for bound in bounds))
+    if query.before is not None:
+        add("number < ?", query.before)
+    for column in ("app_id", "deployment_id", "type", "hostname"):
+        value = getattr(query, column)
+        if value is not None:
+            add(f"{column} = ?", value)
+    if query.changed_after is not None:
+        add("last_arrival > ?", query.changed_after)
+    if query.state is not None:
+        cut, quiet = query.now_us - CUT_AFTER_US, query.now_us - QUIET_AFTER_US
+        add(_STATES[query.state].format(cut=cut, quiet=quiet))
+    return (f"WHERE {' AND '.join(found)}" if found else ""), parameters
+
+
+def state_of(session: Session) -> tuple[Any, ...]:
+    """The values of ``STATE_COLUMNS``."""
+    return (
+        session.next_offset,
+        session.entries,
+        *session.open_lines,
+        *_counts(session),
+    )
+
+
+def session_of(row: Sequence[Any]) -> Session:
+    """The session that a row of ``SESSION_COLUMNS`` is."""
+    session_id, deployment_id, kind, hostname, command, tty, started_at_us = row[:7]
+    app_id, is_posted, number, epoch, first_offset, connected = row[7:13]
+    next_offset, entries, stdout_open, stderr_open, tty_open, *counts = row[13:]
+    cols, rows, output_bytes, gaps, lost_bytes, ended_us, code, signal, cut, seen_us, arrival = (
+        counts
+    )
+    about = Description(
+        deployment_id, kind, hostname, tuple(json.loads(command)), bool(tty), started_at_us
+    )
+    return Session(
+        bytes(session_id),
+        about,
+        app_id,
+        bool(is_posted),
+        number,
+        epoch,
+        first_offset,
+        next_offset,
+        entries,
+        (stdout_open, stderr_open, tty_open),
+        cols,
+        rows,
+        output_bytes,
+        gaps,
+        lost_bytes,
+        ended_us,
+        code,
+        signal,
+        bool(cut),
+        bool(connected),
+        seen_us,
+        arrival,
+    )
+
+
+def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
+    """For each write how many ids of the commit come before its own, and how many it takes in all.
+
+    A chunk takes an id for each entry that it completes, and at least one.
+    """
+    taken, before = 0, list[int]()
+    for write in writes:
+        before.append(taken)
+        if write.chunk is not None:
+            taken += max(1, write.chunk.end_entry - write.chunk.first_entry)
+    return before, taken
+
+
 class Store(Protocol):
-    """Sessions and their records, durable. All calls come from one thread."""
+    """Sessions and their records, durable."""
 
-    def commit(self, writes: Sequence[Write]) -> None:
-        """Store all of it in one transaction, durable when this returns.
+    async def commit(self, writes: Sequence[Write], openings: Sequence[Opening] = ()) -> Committed:
+        """Store all of it in one transaction, durable when this returns; first the writes, then the
+        openings.
 
-        A session's ``number`` is set once it is stored. When this raises, nothing was stored, and the
-        Session objects are worth nothing any more: ``load`` them again.
+        A write is refused where its session's epoch has passed, or its chunk does not begin where
+        the stored session ends: another connection took over. A written session's ``last_arrival``
+        is set. When this raises, nothing was stored, and the Session objects are worth nothing.
+
+        The sessions are read before this first waits: they may move on meanwhile.
         """
 
-    def load(self, session_id: bytes) -> Session | None:
+    async def load(self, session_id: bytes) -> Session | None:
         """The session as it is stored."""
 
-    def newest(self, limit: int, prefix: str = "", before: int | None = None) -> list[Session]:
-        """The sessions that came last, newest first, whose id begins with these hex digits.
+    async def sessions(self, query: Query) -> list[Session]:
+        """The sessions that fit, newest first, in the order in which they came in."""
 
-        Args:
-            before: only those that came before the session with this number.
+    async def chunks(self, session: int, from_offset: int, max_bytes: int) -> list[Chunk]:
+        """The chunks of the session with that number that end behind ``from_offset``, in order.
+
+        About ``max_bytes`` of them, and the first one whatever its size. None where nothing is
+        stored there yet.
         """
 
-    def read(self, session: int, from_offset: int, max_bytes: int) -> tuple[int, int, bytes] | None:
-        """Records of the session with that number, from the first at or behind ``from_offset`` on.
+    async def chunk_at(self, session: int, offset: int) -> Chunk | None:
+        """The last chunk that begins at or before ``offset``, without its records and marks; the first
+        one where none does; None where there is no chunk."""
+
+    async def horizon(self) -> int:
+        """Every entry with this id or a smaller one can be read by now; others will have greater ones."""
+
+    async def note_alive(self, now_us: int) -> None:
+        """This process is alive ``now_us`` (Unix time): its sessions were seen until then, should it die.
+        Sessions of others that have died are nobody's any more."""
+
+    async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
+        """Delete what was stored before ``before_us`` (Unix time), and the oldest of what is more than
+        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time.
 
         Returns:
-            Their offset, the offset behind them, and the records: about ``max_bytes``, more where a
-            single chunk is larger. None where nothing is stored there yet.
+            How many chunks and sessions it deleted; 0 when there is nothing to do.
         """
 
-    def note_alive(self, now_us: int) -> None:
-        """Remember that connected sessions were seen ``now_us``, should this process die."""
+    async def add_token(self, token: Token) -> int:
+        """Keep a token, whatever its number; the number that it gets."""
 
-    def close(self) -> None:
+    async def tokens(self) -> list[Token]:
+        """All of them, in the order in which they were made."""
+
+    async def find_token(self, hash: bytes) -> Token | None:
+        """The token with this hash, whether it is good still or not."""
+
+    async def take_token(self, hash: bytes) -> Token | None:
+        """The same, and it is gone afterwards: of several who ask, one gets it."""
+
+    async def revoke_token(self, number: int, now_us: int) -> bool:
+        """Whether there was such a token that had not been revoked."""
+
+    async def close(self) -> None:
         """Nothing may be asked of the store afterwards."""

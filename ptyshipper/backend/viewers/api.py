@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from ptyshipper.backend.access import refusal
+from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.session import session_id_of
-from ptyshipper.backend.store.base import Store
+from ptyshipper.backend.store.base import Query, Store
 from ptyshipper.errors import StoreError
 from ptyshipper.wire.paths import SESSIONS_PATH
 
@@ -28,55 +28,59 @@ list, and a command may have thousands of words."""
 
 log = logging.getLogger("ptyshipper.backend")
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request, View], Awaitable[Response]]
 
 
-def routes(store: Store, view_token: str) -> list[Route]:
-    """The HTTP part of the viewers' API."""
+def guarded(access: Access, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    """``handler`` for who may read, with what they may see; answers for all else."""
 
-    def guarded(handler: Handler) -> Handler:
-        async def answer(request: Request) -> Response:
-            refused = refusal(request.headers.raw, view_token)
-            if refused is not None:
+    async def answer(request: Request) -> Response:
+        try:
+            view = await access.reader(request.scope)
+            if isinstance(view, HTTPStatus):
                 bearer = {"www-authenticate": "Bearer"}
-                return _plain(refused, bearer if refused is HTTPStatus.UNAUTHORIZED else None)
-            try:
-                return await handler(request)
-            except StoreError as error:
-                log.error("%s", error)
-                return _plain(HTTPStatus.SERVICE_UNAVAILABLE)
-            except Exception as error:
-                log.error("a request failed: %s", where(error))
-                return _plain(HTTPStatus.INTERNAL_SERVER_ERROR)
+                return plain(view, bearer if view is HTTPStatus.UNAUTHORIZED else None)
+            return await handler(request, view)
+        except StoreError as error:
+            log.error("%s", error)
+            return plain(HTTPStatus.SERVICE_UNAVAILABLE)
+        except Exception as error:
+            log.error("a request failed: %s", where(error))
+            return plain(HTTPStatus.INTERNAL_SERVER_ERROR)
 
-        return answer
+    return answer
 
-    async def list_sessions(request: Request) -> Response:
+
+def routes(store: Store, access: Access) -> list[Route]:
+    """Sessions, listed and one by one."""
+
+    async def list_sessions(request: Request, view: View) -> Response:
         given = request.query_params.get("limit", str(DEFAULT_LIMIT))
         prefix = request.query_params.get("prefix", "")
         if not (given.isascii() and given.isdigit() and len(given) <= 9) or not _is_prefix(prefix):
-            return _plain(HTTPStatus.BAD_REQUEST)
-        body = await _listed(store, min(int(given), MAX_LIMIT), prefix)
+            return plain(HTTPStatus.BAD_REQUEST)
+        body = await _listed(store, view, min(int(given), MAX_LIMIT), prefix)
         return Response(body, media_type="application/json")
 
-    async def one_session(request: Request) -> Response:
+    async def one_session(request: Request, view: View) -> Response:
         session_id = session_id_of(request.path_params["id"])
-        session = None if session_id is None else store.load(session_id)
-        if session is None:
-            return _plain(HTTPStatus.NOT_FOUND)
+        session = None if session_id is None else await store.load(session_id)
+        if session is None or not view.shows(session):
+            return plain(HTTPStatus.NOT_FOUND)
         return JSONResponse(session.summary(time.time_ns() // 1000))
 
     return [
-        Route(SESSIONS_PATH, guarded(list_sessions)),
-        Route(SESSIONS_PATH + "/{id}", guarded(one_session)),
+        Route(SESSIONS_PATH, guarded(access, list_sessions)),
+        Route(SESSIONS_PATH + "/{id}", guarded(access, one_session)),
     ]
 
 
-async def _listed(store: Store, limit: int, prefix: str) -> bytes:
+async def _listed(store: Store, view: View, limit: int, prefix: str) -> bytes:
     """The newest sessions as a JSON object."""
     now_us, written, before = time.time_ns() // 1000, list[bytes](), None
     while len(written) < limit:
-        sessions = store.newest(min(AT_A_TIME, limit - len(written)), prefix, before)
+        query = Query(min(AT_A_TIME, limit - len(written)), before, prefix, app_id=view.app_id)
+        sessions = await store.sessions(query)
         if not sessions:
             break
         written += [json.dumps(session.summary(now_us)).encode() for session in sessions]
@@ -89,5 +93,6 @@ def _is_prefix(text: str) -> bool:
     return len(text) <= 32 and all(digit in "0123456789abcdef" for digit in text)
 
 
-def _plain(status: HTTPStatus, headers: dict[str, str] | None = None) -> Response:
+def plain(status: HTTPStatus, headers: dict[str, str] | None = None) -> Response:
+    """An answer that says no more than its status."""
     return PlainTextResponse(f"{status.phrase}\n", status.value, headers)

@@ -6,14 +6,15 @@ import asyncio
 import logging
 import re
 import time
+from http import HTTPStatus
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from ptyshipper.backend.access import close_message, upgrade
+from ptyshipper.backend.access import Access, View, accept, close_message
 from ptyshipper.backend.fanout import Fanout, Subscription
 from ptyshipper.backend.faults import where
-from ptyshipper.backend.session import session_id_of
+from ptyshipper.backend.session import Chunk, records_from, session_id_of
 from ptyshipper.backend.store.base import Store
 from ptyshipper.errors import StoreError
 from ptyshipper.wire import messages
@@ -32,10 +33,10 @@ log = logging.getLogger("ptyshipper.backend")
 class ViewEndpoint:
     """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
 
-    def __init__(self, store: Store, fanout: Fanout, token: str) -> None:
+    def __init__(self, store: Store, fanout: Fanout, access: Access) -> None:
         self._store = store
         self._fanout = fanout
-        self._token = token
+        self._access = access
         # One read of history in a turn of the loop, however many viewers want one: ingest is ready
         # in every turn.
         self._history = asyncio.Lock()
@@ -46,12 +47,15 @@ class ViewEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if await upgrade(scope, receive, send, self._token, messages.VIEWER_SUBPROTOCOL):
-                await self._serve(scope, receive, send)
+            view = await self._access.reader(scope)
+            refused = view if isinstance(view, HTTPStatus) else None
+            if await accept(scope, receive, send, refused, messages.VIEWER_SUBPROTOCOL):
+                assert isinstance(view, View)
+                await self._serve(view, scope, receive, send)
         except OSError:
             pass  # it went away: ASGI's sign for that
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, view: View, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _question(scope)
         if asked is None:
             await _close(send, CloseCode.MALFORMED, "ask with from=<offset>&follow=<0|1>")
@@ -64,7 +68,7 @@ class ViewEndpoint:
         offset, follow = asked
         subscription = self._fanout.subscribe(session_id)
         showing = asyncio.create_task(
-            self._show(session_id, offset, follow, subscription, send), name="viewer"
+            self._show(view, session_id, offset, follow, subscription, send), name="viewer"
         )
         try:
             event = await receive()
@@ -77,12 +81,18 @@ class ViewEndpoint:
             await asyncio.gather(showing, return_exceptions=True)
 
     async def _show(
-        self, session_id: bytes, offset: int, follow: bool, subscription: Subscription, send: Send
+        self,
+        view: View,
+        session_id: bytes,
+        offset: int,
+        follow: bool,
+        subscription: Subscription,
+        send: Send,
     ) -> None:
         """Send everything from ``offset`` on, then the summary, then close."""
         try:
-            session = self._store.load(session_id)
-            if session is None:
+            session = await self._store.load(session_id)
+            if session is None or not view.shows(session):
                 await _close(send, CloseCode.NOT_FOUND, "there is no such session")
                 return
             while True:
@@ -92,15 +102,15 @@ class ViewEndpoint:
                     offset = live.end_offset
                     continue
                 async with self._history:
-                    stored = self._store.read(session.number, offset, READ_BYTES)
-                    if stored is None:
-                        # Read before anything else can be committed: nothing lies in between.
-                        session = self._store.load(session_id) or session
-                    else:
-                        await asyncio.sleep(0)
-                if stored is not None:
-                    first_offset, offset, records = stored
-                    await _send(send, messages.batch(first_offset, records))
+                    # The session first: what is committed in between is then read, or wakes.
+                    session = await self._store.load(session_id) or session
+                    stored = await self._store.chunks(session.number, offset, READ_BYTES)
+                    await asyncio.sleep(0)
+                if stored:
+                    first_offset, records = _records_from(stored, offset)
+                    offset = stored[-1].end_offset
+                    if records:
+                        await _send(send, messages.batch(first_offset, records))
                     continue
                 now_us = time.time_ns() // 1000
                 if not follow or session.state(now_us) != "running":
@@ -116,6 +126,13 @@ class ViewEndpoint:
         except Exception as error:
             log.error("a viewer's connection failed: %s", where(error))
             await _close(send, CloseCode.INTERNAL, "the backend failed unexpectedly")
+
+
+def _records_from(chunks: list[Chunk], offset: int) -> tuple[int, bytes]:
+    first_offset, records = records_from(chunks[0].records, chunks[0].first_offset, offset)
+    if not records:
+        first_offset = chunks[0].end_offset
+    return first_offset, b"".join([records, *(chunk.records for chunk in chunks[1:])])
 
 
 def _question(scope: Scope) -> tuple[int, bool] | None:
