@@ -31,6 +31,7 @@ def test_session_is_told(server: Server, exited: str) -> None:
     assert status == 200
     assert session == {
         "id": exited,
+        "app_id": None,
         "deployment_id": 7,
         "type": "runtime",
         "hostname": "web-0",
@@ -42,6 +43,7 @@ def test_session_is_told(server: Server, exited: str) -> None:
         "exit_code": 3,
         "exit_signal": None,
         "bytes": 6,
+        "entries": 2,
         "gaps": 0,
         "lost_bytes": 0,
         "cols": 120,
