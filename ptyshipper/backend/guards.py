@@ -52,10 +52,10 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self._request_bytes == 0:
             self._start_request_timer()
         self._request_bytes += len(data)
+        super().data_received(data)
+        # Looked at behind the parser: one read may bring a head and much of a body.
         if self._request_bytes > (MAX_REQUEST_BYTES if self._has_head else MAX_HEAD_BYTES):
             self.transport.abort()
-            return
-        super().data_received(data)
 
     def on_headers_complete(self) -> None:
         self._has_head = True
