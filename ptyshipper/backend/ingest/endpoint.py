@@ -38,7 +38,9 @@ class IngestEndpoint:
             refused = grant if isinstance(grant, HTTPStatus) else None
             if await accept(scope, receive, send, refused, messages.SHIPPER_SUBPROTOCOL):
                 assert isinstance(grant, Grant)
-                await Connection(self._hub, grant, send).run(receive)
+                connection = Connection(self._hub, grant, send)
+                with self._access.watching(grant, connection.lock_out):
+                    await connection.run(receive)
         except OSError:
             pass  # it went away: ASGI's sign for that
 
@@ -90,6 +92,10 @@ class Connection:
         finally:
             self.ingest.closed(CloseCode.GOING_AWAY, "")
             self._hub.disconnected(self)
+
+    def lock_out(self) -> None:
+        """Its token is good no more."""
+        self.do(self.ingest.closed(CloseCode.UNAUTHORIZED, "the token was revoked or has expired"))
 
     def do(self, commands: list[core.Command]) -> None:
         """Carry out what the core decided, in order."""
