@@ -36,7 +36,8 @@ from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import api
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
-from ptyshipper.errors import BackendError, UsageError
+from ptyshipper.errors import BackendError
+from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
 from ptyshipper.wire.paths import INGEST_PATH
 
@@ -50,7 +51,7 @@ _DATABASE_FILES = tuple(sqlite.FILE_NAME + suffix for suffix in ("", "-wal", "-s
 log = logging.getLogger("ptyshipper.backend")
 
 
-def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], None]) -> None:
+def serve(settings: ServeSettings, *, announce: Callable[[str], None]) -> None:
     """Run a backend until SIGTERM or SIGINT. Port 0 takes a free one.
 
     Args:
@@ -58,36 +59,36 @@ def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], Non
 
     Raises:
         BackendError: DIR or the port can't be used, or another backend uses DIR.
-        UsageError: no port has that number.
     """
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"there is no port {port}: give 1 to 65535, or 0 for a free one")
     _log_to_stderr()
     with _making_private_files():
-        _prepare(data_dir)
-        with _locked(data_dir), _listening(host, port) as listener:
-            _serve(listener, data_dir, announce)
+        _prepare(settings.data_dir)
+        with _locked(settings.data_dir), _listening(settings.host, settings.port) as listener:
+            _serve(settings, listener, announce)
 
 
-def _serve(listener: socket.socket, data_dir: Path, announce: Callable[[str], None]) -> None:
+def _serve(
+    settings: ServeSettings, listener: socket.socket, announce: Callable[[str], None]
+) -> None:
     _raise_descriptor_limit()
     _collect_less_garbage()
-    issued = tokens.read_or_make(data_dir)
-    store = SqliteStore(data_dir)
+    issued = tokens.read_or_make(settings.data_dir)
+    store = SqliteStore(settings.data_dir)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(listener, data_dir, issued, store, announce))
+            runner.run(_run(settings, listener, issued, store, announce))
     finally:
-        statefile.remove(data_dir, os.getpid())
+        statefile.remove(settings.data_dir, os.getpid())
 
 
 async def _run(
+    settings: ServeSettings,
     listener: socket.socket,
-    data_dir: Path,
     issued: Tokens,
     store: SqliteStore,
     announce: Callable[[str], None],
 ) -> None:
+    data_dir = settings.data_dir
     loop = asyncio.get_running_loop()
     fanout = Fanout()
     committer = Committer(store, fanout, loop)
