@@ -31,6 +31,7 @@ from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.endpoint import IngestEndpoint
 from ptyshipper.backend.ingest.hub import Hub
+from ptyshipper.backend.ingest.posts import Posts
 from ptyshipper.backend.store import sqlite
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.tokens import Tokens
@@ -97,7 +98,7 @@ async def _run(
     app = Router(
         IngestEndpoint(hub, access),
         ViewEndpoint(store, fanout, access),
-        Starlette(routes=[*_plain_routes(), *api.routes(store, access)]),
+        Starlette(routes=[*_plain_routes(Posts(committer, access)), *api.routes(store, access)]),
     )
     url = _url(listener)
 
@@ -149,7 +150,7 @@ class Router:
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
 
 
-def _plain_routes() -> list[Route]:
+def _plain_routes(posts: Posts) -> list[Route]:
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -163,7 +164,8 @@ def _plain_routes() -> list[Route]:
 
     return [
         Route("/healthz", healthy),
-        Route(INGEST_PATH, upgrade_required, methods=["GET", "POST"]),
+        Route(INGEST_PATH, upgrade_required, methods=["GET"]),
+        Route(INGEST_PATH, posts.__call__, methods=["POST"]),
     ]
 
 

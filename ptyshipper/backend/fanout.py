@@ -44,14 +44,15 @@ class Subscription:
                 return chunk
         return None
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return when something was committed since the last ``wait`` returned, or in time."""
+    async def wait(self, timeout_s: float) -> bool:
+        """Return when something was committed since the last ``wait`` returned, or in time; which."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._awake.wait()
         except TimeoutError:
-            pass
+            return False
         self._awake.clear()
+        return True
 
 
 class Fanout:

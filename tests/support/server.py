@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -152,7 +153,11 @@ class Shipper:
         self.session_id = session_id
         self.socket = server.connect()
         self.socket.send(messages.hello(session_id, describe(**description)))
-        welcome = self.expect()
+        try:
+            welcome = self.expect()
+        except ConnectionClosed:
+            self.socket.close()
+            raise
         assert isinstance(welcome, messages.Welcome)
         self.offset = self._acknowledged_offset = welcome.offset
         self.window_bytes = welcome.window_bytes

@@ -25,6 +25,14 @@ COMMIT_BYTES = 8 << 20
 log = logging.getLogger("ptyshipper.backend")
 
 
+class OpeningRefused(StoreError):
+    """There is such a session, and it is another deployment's."""
+
+
+class WriteRefused(StoreError):
+    """Another connection has the session by now."""
+
+
 class Outcome(Protocol):
     """Who is told how a session's writes fared."""
 
@@ -50,7 +58,7 @@ class _Start(NamedTuple):
 class _Pending:
     """What one session brought since the last commit."""
 
-    __slots__ = ("last_time_us", "parts", "session", "start", "stored_bytes")
+    __slots__ = ("last_time_us", "parts", "session", "start", "stored_bytes", "waiter")
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -58,6 +66,7 @@ class _Pending:
         self.start: _Start | None = None
         self.last_time_us = 0
         self.stored_bytes = 0
+        self.waiter: asyncio.Future[None] | None = None
 
     def append(self, offset: int, records: bytes, batch: Digest) -> None:
         session = self.session
@@ -115,8 +124,9 @@ class Committer:
         """Ask for a session, behind everything that was appended before.
 
         Returns:
-            The session, as it is stored. StoreError where that failed; cancelled where another
-            connection asked for the same session before it came to that.
+            The session, as it is stored. OpeningRefused where it is another deployment's; StoreError
+            where the store failed; cancelled where another connection asked for the same session
+            before it came to that.
         """
         older = self._asked.pop(opening.session_id, None)
         if older is not None:
@@ -136,6 +146,16 @@ class Committer:
         """Store a session whose state changed without a record."""
         self._of(session)
         self._schedule()
+
+    def durable(self, session: Session) -> asyncio.Future[None]:
+        """Done when what was appended to ``session`` by now is committed.
+
+        StoreError where that failed, WriteRefused where another connection has the session.
+        """
+        pending = self._of(session)
+        if pending.waiter is None:
+            pending.waiter = self._loop.create_future()
+        return pending.waiter
 
     def _of(self, session: Session) -> _Pending:
         key = session.id, session.epoch
@@ -214,14 +234,20 @@ class Committer:
             if index not in done.refused:
                 session = write.session
                 self._fanout.publish(session.id, session.app_id, done.chunks[index])
-        for waiting, session in zip(asked, done.sessions, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(session)
+        for waiting, opened in zip(asked, done.sessions, strict=True):
+            if waiting.answer.done():
+                continue
+            if opened is None:
+                waiting.answer.set_exception(OpeningRefused("the session is another deployment's"))
+            else:
+                waiting.answer.set_result(opened)
         for index, each in enumerate(taken):
             if index in done.refused:
-                self._drop(each.session)
+                self._lose(each, WriteRefused("another connection has the session"))
                 outcome.refused(each.session)
             else:
+                if each.waiter is not None and not each.waiter.done():
+                    each.waiter.set_result(None)
                 chunk = writes[index].chunk
                 offset = chunk.end_offset if chunk else 0
                 outcome.stored(each.session, offset, each.stored_bytes)
@@ -230,14 +256,17 @@ class Committer:
         outcome = self.outcome
         assert outcome is not None
         for each in taken:
-            self._drop(each.session)
+            self._lose(each, error)
             outcome.lost(each.session)
         for waiting in asked:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
 
-    def _drop(self, session: Session) -> None:
+    def _lose(self, lost: _Pending, error: StoreError) -> None:
         """What came behind something that was not stored can't be stored, either."""
-        pending = self._pending.pop((session.id, session.epoch), None)
-        if pending is not None:
-            self._pending_bytes -= pending.stored_bytes
+        behind = self._pending.pop((lost.session.id, lost.session.epoch), None)
+        if behind is not None:
+            self._pending_bytes -= behind.stored_bytes
+        for each in (lost, behind):
+            if each is not None and each.waiter is not None and not each.waiter.done():
+                each.waiter.set_exception(error)

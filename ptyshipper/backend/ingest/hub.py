@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 from ptyshipper.backend.ingest import core
-from ptyshipper.backend.ingest.committer import Committer
+from ptyshipper.backend.ingest.committer import Committer, OpeningRefused
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Opening, Store
 from ptyshipper.errors import StoreError
@@ -63,7 +63,11 @@ class Hub:
         if answer.cancelled():
             self._replace(shipper)
             return
-        if answer.exception() is not None:
+        error = answer.exception()
+        if isinstance(error, OpeningRefused):
+            shipper.do(shipper.ingest.closed(CloseCode.FORBIDDEN, str(error)))
+            return
+        if error is not None:
             shipper.do(
                 shipper.ingest.closed(CloseCode.STORE, "the store can't be used at the moment")
             )

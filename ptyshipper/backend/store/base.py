@@ -76,7 +76,8 @@ class Opening(NamedTuple):
     """A connection asks for a session, which is made where it is new.
 
     Its epoch becomes the next one, it counts as connected to this process (unless ``is_posted``), and
-    it was seen ``now_us`` (Unix time).
+    it was seen ``now_us`` (Unix time). It is refused where there is such a session of another
+    deployment, or one that came in the other way.
     """
 
     session_id: bytes
@@ -88,11 +89,11 @@ class Opening(NamedTuple):
 
 class Committed(NamedTuple):
     """What became of a commit: of each write its chunk with its arrival, None where it has none or was
-    refused; which writes were refused, by index; of each opening its session."""
+    refused; which writes were refused, by index; of each opening its session, None where it was refused."""
 
     chunks: list[Chunk | None]
     refused: set[int]
-    sessions: list[Session]
+    sessions: list[Session | None]
 
 
 @dataclass(frozen=True, slots=True)

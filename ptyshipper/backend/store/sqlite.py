@@ -70,6 +70,7 @@ _OPEN_SESSION = f"""
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
     ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, replica = excluded.replica,
         last_seen_us = excluded.last_seen_us
+    WHERE deployment_id IS excluded.deployment_id AND is_posted = excluded.is_posted
     RETURNING {SESSION_COLUMNS}
 """
 _UPDATE_SESSION = f"""
@@ -195,7 +196,7 @@ class SqliteStore:
         except sqlite3.Error:
             pass  # SQLite has rolled back by itself, or will when the next BEGIN reads the log
 
-    def _open(self, opening: Opening) -> Session:
+    def _open(self, opening: Opening) -> Session | None:
         about = opening.description
         row = self._db.execute(
             _OPEN_SESSION,
@@ -213,7 +214,7 @@ class SqliteStore:
                 opening.now_us,
             ),
         ).fetchone()
-        return session_of(row)
+        return None if row is None else session_of(row)
 
     def _write(self, session: Session, chunk: Chunk | None) -> bool:
         """Whether it could be written: the session is still this connection's."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ptyshipper.backend.session import Session, read_description
-from ptyshipper.backend.store.base import Write
+from ptyshipper.backend.access import View
+from ptyshipper.backend.session import read_description
+from ptyshipper.backend.store.base import Opening
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.viewers.api import _listed
 from tests.support.server import Server, Shipper, describe, exit_record, output, start_record
@@ -30,6 +31,7 @@ def test_session_is_told(server: Server, exited: str) -> None:
     assert status == 200
     assert session == {
         "id": exited,
+        "app_id": None,
         "deployment_id": 7,
         "type": "runtime",
         "hostname": "web-0",
@@ -41,6 +43,7 @@ def test_session_is_told(server: Server, exited: str) -> None:
         "exit_code": 3,
         "exit_signal": None,
         "bytes": 6,
+        "entries": 2,
         "gaps": 0,
         "lost_bytes": 0,
         "cols": 120,
@@ -56,15 +59,19 @@ def test_list_has_the_session_and_obeys_its_limit(server: Server, exited: str) -
 
 def test_long_list_is_whole_and_in_order(tmp_path: Path) -> None:
     """It is read a few at a time."""
-    store = SqliteStore(tmp_path)
     about = read_description(describe(command=["x"] * 3_000))
-    made = [Session(number.to_bytes(16, "big"), about) for number in range(1, 36)]
-    store.commit([Write(session, None) for session in made])
-    for limit, count in ((100, 35), (35, 35), (20, 20), (15, 15), (1, 1), (0, 0)):
-        listed = json.loads(asyncio.run(_listed(store, limit, "")))["sessions"]
-        newest = [session.id.hex() for session in reversed(made)][:count]
-        assert [session["id"] for session in listed] == newest
-    store.close()
+    ids = [number.to_bytes(16, "big") for number in range(1, 36)]
+
+    async def scenario() -> None:
+        store = SqliteStore(tmp_path)
+        await store.commit([], [Opening(session_id, about, None, False, 1) for session_id in ids])
+        for limit, count in ((100, 35), (35, 35), (20, 20), (15, 15), (1, 1), (0, 0)):
+            listed = json.loads(await _listed(store, View(None), limit, ""))["sessions"]
+            newest = [session_id.hex() for session_id in reversed(ids)][:count]
+            assert [session["id"] for session in listed] == newest
+        await store.close()
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("wanted", ["0" * 32, "xyz", "0" * 31, "A" * 32])
