@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -24,19 +25,27 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ptyshipper import statefile
-from ptyshipper.backend import guards, tokens
+from ptyshipper.backend import guards, journal, operation, tokens
 from ptyshipper.backend.access import Access, answer_upgrade
+from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.health import Health
+from ptyshipper.backend.ingest.allowance import Allowance, Limits
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.endpoint import IngestEndpoint
 from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.ingest.posts import Posts
+from ptyshipper.backend.journal import told
+from ptyshipper.backend.metrics import Metrics
+from ptyshipper.backend.refusals import Refusals
+from ptyshipper.backend.retention import Retention, keep_to
 from ptyshipper.backend.store import sqlite
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import api
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
+from ptyshipper.backend.viewers.seats import Seats
 from ptyshipper.errors import BackendError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
@@ -45,6 +54,7 @@ from ptyshipper.wire.paths import INGEST_PATH
 LOCK_NAME = "serve.lock"
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_WITHIN_S = 3
+FLUSH_WITHIN_S = 1.0
 _BACKLOG = 4_096
 _SPARE_DESCRIPTORS = 64
 _DATABASE_FILES = tuple(sqlite.FILE_NAME + suffix for suffix in ("", "-wal", "-shm"))
@@ -61,7 +71,7 @@ def serve(settings: ServeSettings, *, announce: Callable[[str], None]) -> None:
     Raises:
         BackendError: DIR or the port can't be used, or another backend uses DIR.
     """
-    _log_to_stderr()
+    journal.begin(settings.log_format)
     with _making_private_files():
         _prepare(settings.data_dir)
         with _locked(settings.data_dir), _listening(settings.host, settings.port) as listener:
@@ -91,14 +101,25 @@ async def _run(
 ) -> None:
     data_dir = settings.data_dir
     loop = asyncio.get_running_loop()
-    fanout = Fanout()
-    committer = Committer(store, fanout, loop)
-    hub = Hub(store, committer)
-    access = Access(issued)
+    counts = Counts()
+    fanout = Fanout(counts)
+    committer = Committer(store, fanout, loop, counts)
+    allowance = Allowance(Limits(settings.max_sessions, settings.max_rate_bytes_per_s))
+    hub = Hub(store, committer, allowance, counts)
+    access, refusals = Access(issued), Refusals(counts)
+    health, seats = Health(store), Seats(settings.max_viewers)
+    metrics = Metrics(counts, hub, committer, fanout, seats)
+    posts = Posts(committer, access, hub, refusals)
     app = Router(
-        IngestEndpoint(hub, access),
-        ViewEndpoint(store, fanout, access),
-        Starlette(routes=[*_plain_routes(Posts(committer, access)), *api.routes(store, access)]),
+        IngestEndpoint(hub, access, refusals),
+        ViewEndpoint(store, fanout, access, seats, refusals),
+        Starlette(
+            routes=[
+                *operation.routes(health, metrics, access, refusals),
+                *_ingest_routes(posts),
+                *api.routes(store, access, refusals),
+            ]
+        ),
     )
     url = _url(listener)
 
@@ -109,14 +130,36 @@ async def _run(
         except OSError as error:
             raise BackendError(f"can't write to {data_dir}: {error.strerror}") from None
         announce(f"listening on {url}, data in {data_dir}")
+        log.info("listening", extra=told(url=url))
 
-    server = _Server(app, started, hub.stop)
-    sweeper = asyncio.create_task(_sweep(hub), name="sweeper")
+    async def drain() -> None:
+        health.is_draining = True
+        viewers = seats.taken.total()
+        log.info("draining", extra=told(shippers=hub.connections, viewers=viewers))
+        await hub.stop()
+
+    server = _Server(app, started, drain)
+    retention = Retention(settings.retain_s, settings.retain_bytes)
+    chores = (
+        asyncio.create_task(_sweep(hub), name="sweeper"),
+        asyncio.create_task(keep_to(retention, store, counts), name="retention"),
+    )
     with _stopped_by_signals(server):
         await server.serve(sockets=[listener])
-    sweeper.cancel()
-    await committer.flush()
+    for chore in chores:
+        chore.cancel()
+    await _flush_the_last(committer)
     await store.close()
+    log.info("stopped", extra=told(unstored_bytes=committer.waiting_bytes))
+
+
+async def _flush_the_last(committer: Committer) -> None:
+    """What the goodbyes left: that nobody is connected any more."""
+    try:
+        async with asyncio.timeout(FLUSH_WITHIN_S):
+            await committer.flush()
+    except TimeoutError:
+        pass  # the next backend finds out by itself
 
 
 async def _sweep(hub: Hub) -> None:
@@ -150,10 +193,7 @@ class Router:
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
 
 
-def _plain_routes(posts: Posts) -> list[Route]:
-    async def healthy(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
+def _ingest_routes(posts: Posts) -> list[Route]:
     async def upgrade_required(_: Request) -> Response:
         status = HTTPStatus.UPGRADE_REQUIRED
         return PlainTextResponse(
@@ -163,7 +203,6 @@ def _plain_routes(posts: Posts) -> list[Route]:
         )
 
     return [
-        Route("/healthz", healthy),
         Route(INGEST_PATH, upgrade_required, methods=["GET"]),
         Route(INGEST_PATH, posts.__call__, methods=["POST"]),
     ]
@@ -200,8 +239,20 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._on_stopping()
-        await asyncio.sleep(0)  # the last acknowledgements go out before uvicorn's own close
+        await self._closes_answered()
         await super().shutdown(sockets)
+
+    async def _closes_answered(self) -> None:
+        """uvicorn drops the connections; with bytes unread, the kernel would take back with a reset what
+        was acknowledged last, and why the peer was sent away."""
+        deadline_s = time.monotonic() + guards.CLOSE_WITHIN_S
+        while time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+            if not any(
+                getattr(connection, "close_sent", False)
+                for connection in self.server_state.connections
+            ):
+                return
 
 
 @contextmanager
@@ -230,15 +281,6 @@ def _collect_less_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("ptyshipper: %(message)s"))
-    log.handlers[:] = [handler]
-    log.propagate = False
-    # uvicorn tells of every malformed request, which anybody on the network may send.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
 @contextmanager
