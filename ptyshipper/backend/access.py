@@ -126,12 +126,18 @@ def _is(given: bytes, token: str) -> bool:
 
 
 async def accept(
-    scope: Scope, receive: Receive, send: Send, refused: HTTPStatus | None, subprotocol: str
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    refused: HTTPStatus | None,
+    subprotocol: str,
+    retry_after_s: int = 0,
 ) -> bool:
-    """Accept a WebSocket that is not refused and offers the subprotocol; tell any other why not."""
+    """Accept a WebSocket that is not refused and offers the subprotocol; tell any other why not, and when
+    to come again."""
     await receive()  # websocket.connect
     if refused is not None:
-        await answer_upgrade(send, refused)
+        await answer_upgrade(send, refused, retry_after_s)
         return False
     if subprotocol not in scope["subprotocols"]:
         await send({"type": "websocket.accept"})
@@ -146,11 +152,13 @@ def close_message(code: CloseCode, reason: str) -> dict[str, object]:
     return {"type": "websocket.close", "code": int(code), "reason": reason}
 
 
-async def answer_upgrade(send: Send, status: HTTPStatus) -> None:
-    """Refuse a WebSocket with an HTTP answer."""
+async def answer_upgrade(send: Send, status: HTTPStatus, retry_after_s: int = 0) -> None:
+    """Refuse a WebSocket with an HTTP answer; with ``Retry-After``, where it is not 0."""
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if status is HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
+    if retry_after_s:
+        headers.append((b"retry-after", b"%d" % retry_after_s))
     await send(
         {"type": "websocket.http.response.start", "status": status.value, "headers": headers}
     )

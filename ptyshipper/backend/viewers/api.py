@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.session import session_id_of
 from ptyshipper.backend.store.base import Query, Store
 from ptyshipper.errors import StoreError
@@ -31,13 +32,16 @@ log = logging.getLogger("ptyshipper.backend")
 Handler = Callable[[Request, View], Awaitable[Response]]
 
 
-def guarded(access: Access, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def guarded(
+    access: Access, refusals: Refusals, handler: Handler
+) -> Callable[[Request], Awaitable[Response]]:
     """``handler`` for who may read, with what they may see; answers for all else."""
 
     async def answer(request: Request) -> Response:
         try:
             view = await access.reader(request.scope)
             if isinstance(view, HTTPStatus):
+                refusals.note("viewer", view, request.scope)
                 bearer = {"www-authenticate": "Bearer"}
                 return plain(view, bearer if view is HTTPStatus.UNAUTHORIZED else None)
             return await handler(request, view)
@@ -51,7 +55,7 @@ def guarded(access: Access, handler: Handler) -> Callable[[Request], Awaitable[R
     return answer
 
 
-def routes(store: Store, access: Access) -> list[Route]:
+def routes(store: Store, access: Access, refusals: Refusals) -> list[Route]:
     """Sessions, listed and one by one."""
 
     async def list_sessions(request: Request, view: View) -> Response:
@@ -70,8 +74,8 @@ def routes(store: Store, access: Access) -> list[Route]:
         return JSONResponse(session.summary(time.time_ns() // 1000))
 
     return [
-        Route(SESSIONS_PATH, guarded(access, list_sessions)),
-        Route(SESSIONS_PATH + "/{id}", guarded(access, one_session)),
+        Route(SESSIONS_PATH, guarded(access, refusals, list_sessions)),
+        Route(SESSIONS_PATH + "/{id}", guarded(access, refusals, one_session)),
     ]
 
 

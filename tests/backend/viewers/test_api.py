@@ -42,6 +42,7 @@ def test_session_is_told(server: Server, exited: str) -> None:
         "state": "exited",
         "exit_code": 3,
         "exit_signal": None,
+        "first_offset": 0,
         "bytes": 6,
         "entries": 2,
         "gaps": 0,
