@@ -85,6 +85,12 @@ class Fanout:
             for subscription in self._of_app.get(app_id, ()):
                 subscription.push(None)
 
+    def wake_all(self) -> None:
+        """Other backends' commits may have gone unheard: everybody looks for themselves."""
+        for subscriptions in (*self._of_session.values(), *self._of_app.values()):
+            for subscription in subscriptions:
+                subscription.push(None)
+
 
 _Key = TypeVar("_Key", bytes, int)
 

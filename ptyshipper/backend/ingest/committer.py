@@ -214,9 +214,14 @@ class Committer:
             if index not in done.refused:
                 session = write.session
                 self._fanout.publish(session.id, session.app_id, done.chunks[index])
-        for waiting, session in zip(asked, done.sessions, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(session)
+        for waiting, opened in zip(asked, done.sessions, strict=True):
+            if waiting.answer.done():
+                continue
+            if opened is None:
+                # No REPLACED, on which a shipper gives up: it may be that only a clock is slow.
+                waiting.answer.set_exception(StoreError("a later connection has the session"))
+            else:
+                waiting.answer.set_result(opened)
         for index, each in enumerate(taken):
             if index in done.refused:
                 self._drop(each.session)
