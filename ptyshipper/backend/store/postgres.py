@@ -122,15 +122,20 @@ class PostgresStore:
 
     async def commit(self, writes: Sequence[Write], openings: Sequence[Opening] = ()) -> Committed:
         before, ids = arrivals_of(writes)
-        rows = [_row(place, write, before[place - 1]) for place, write in enumerate(writes, 1)]
-        records = [write.chunk and write.chunk.records for write in writes]
+        rows, parts, records_at = list[tuple[Any, ...]](), list[bytes](), 1
+        for index, write in enumerate(writes):
+            rows.append(_row(index, write, before[index], records_at))
+            if write.chunk is not None:
+                parts.append(write.chunk.records)
+                records_at += len(write.chunk.records)
+        records = parts[0] if len(parts) == 1 else b"".join(parts)
         opened = [_opening(opening) for opening in openings]
         wakes = list(_payloads(writes))
         async with self._writer.lend("written") as connection:
             first_id, written, sessions = await connection.fetchrow(
                 _COMMIT, self._replica, rows, records, ids, opened, wakes, _MERGING
             )
-        refused = set(range(len(writes))).difference(place - 1 for place in written or ())
+        refused = set(range(len(writes))).difference(written or ())
         chunks = list[Chunk | None]()
         for index, (session, chunk) in enumerate(writes):
             if chunk is None or index in refused:
@@ -256,19 +261,20 @@ class PostgresStore:
         self._others.close()
 
 
-def _row(place: int, write: Write, ids_before: int) -> tuple[Any, ...]:
-    """The composite ``write`` of the schema; ``place`` counts from 1."""
+def _row(place: int, write: Write, ids_before: int, records_at: int) -> tuple[Any, ...]:
+    """The composite ``write`` of the schema."""
     session, chunk = write
     *state, _ = state_of(session)  # without the last arrival, which the ledger gives
     if chunk is None:
         at_offset = session.next_offset
-        of_chunk: tuple[int | None, ...] = (None,) * 9
+        of_chunk: tuple[int | None, ...] = (None,) * 10
     else:
         at_offset = chunk.first_offset
         ids = max(1, chunk.end_entry - chunk.first_entry)
         of_chunk = (
             ids_before,
             ids,
+            records_at,
             len(chunk.records),
             chunk.first_time_us,
             chunk.last_time_us,

@@ -121,6 +121,7 @@ CREATE TYPE write AS (
     last_seen_us  bigint,
     ids_before    bigint,
     ids           bigint,
+    records_at    integer,
     size_bytes    integer,
     first_time_us bigint,
     last_time_us  bigint,
@@ -179,10 +180,10 @@ LANGUAGE sql AS $$
     FROM placed GROUP BY session
 $$;
 
--- ids: how many the writes take together. records: each write's own, or NULL. wakes: what the other
+-- ids: how many the writes take together. records: of all writes, one behind the other. wakes: what the other
 -- replicas are told. opened: each opening's session, NULL where a later one had it already.
 CREATE FUNCTION commit(
-    this bigint, writes write[], records bytea[], ids bigint, openings opening[], wakes text[],
+    this bigint, writes write[], records bytea, ids bigint, openings opening[], wakes text[],
     merging merging,
     OUT first_id bigint, OUT written integer[], OUT opened sessions[]
 ) LANGUAGE plpgsql AS $$
@@ -240,7 +241,7 @@ BEGIN
         INSERT INTO chunks
         SELECT w.number, w.at_offset, w.next_offset, w.first_time_us, w.last_time_us, w.first_entry,
             w.entries, w.line_stdout, w.line_stderr, w.line_tty, first_id + w.ids_before, '',
-            records[w.place]
+            substr(records, w.records_at, w.size_bytes)
         FROM unnest(writes) AS w WHERE w.place = ANY (written) AND w.size_bytes IS NOT NULL;
         UPDATE ledger SET stored_bytes = ledger.stored_bytes + written_bytes;
     END IF;
