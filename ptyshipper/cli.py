@@ -12,7 +12,7 @@ import sys
 from ptyshipper.child import signals
 from ptyshipper.errors import PtyshipperError
 from ptyshipper.light import TYPE_CHECKING
-from ptyshipper.variables import SETTING_PREFIX
+from ptyshipper.variables import SETTING_PREFIX, STORE_VARIABLE
 
 if TYPE_CHECKING:
     import argparse
@@ -326,10 +326,16 @@ def _parser() -> argparse.ArgumentParser:
             "Run the backend that keeps what is shipped.",
             "ptyshipper serve",
             "ptyshipper serve --port 0 --data ./data",
+            "PTYSHIPPER_STORE=postgresql://ptyshipper@db.example/logs ptyshipper serve",
         ),
     )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     serve.add_argument("--port", type=_port, default=7410, help="port; 0: any free (%(default)s)")
+    serve.add_argument(
+        "--store",
+        metavar="URL",
+        help="postgresql://… that several backends share (PTYSHIPPER_STORE, else SQLite in --data)",
+    )
 
     sessions = commands.add_parser(
         "sessions",
@@ -459,5 +465,6 @@ def _serve(args: argparse.Namespace, data_dir: Path) -> int:
     def announce(line: str) -> None:
         print(line, flush=True)
 
-    serve(args.host, args.port, data_dir, announce=announce)
+    store_url = args.store or os.environ.get(STORE_VARIABLE) or None
+    serve(args.host, args.port, data_dir, announce=announce, store_url=store_url)
     return 0

@@ -32,6 +32,7 @@ from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.endpoint import IngestEndpoint
 from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.store import sqlite
+from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import api
@@ -50,15 +51,23 @@ _DATABASE_FILES = tuple(sqlite.FILE_NAME + suffix for suffix in ("", "-wal", "-s
 log = logging.getLogger("ptyshipper.backend")
 
 
-def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], None]) -> None:
+def serve(
+    host: str,
+    port: int,
+    data_dir: Path,
+    *,
+    announce: Callable[[str], None],
+    store_url: str | None = None,
+) -> None:
     """Run a backend until SIGTERM or SIGINT. Port 0 takes a free one.
 
     Args:
+        store_url: a Postgres database, ``postgresql://…``; without it, SQLite in DIR.
         announce: gets one line for a person once shippers and viewers can connect.
 
     Raises:
-        BackendError: DIR or the port can't be used, or another backend uses DIR.
-        UsageError: no port has that number.
+        BackendError: DIR, the port or the database can't be used, or another backend uses DIR.
+        UsageError: no port has that number, or no store that URL.
     """
     if not 0 <= port <= 65_535:
         raise UsageError(f"there is no port {port}: give 1 to 65535, or 0 for a free one")
@@ -66,17 +75,21 @@ def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], Non
     with _making_private_files():
         _prepare(data_dir)
         with _locked(data_dir), _listening(host, port) as listener:
-            _serve(listener, data_dir, announce)
+            _serve(listener, data_dir, store_url, announce)
 
 
-def _serve(listener: socket.socket, data_dir: Path, announce: Callable[[str], None]) -> None:
+def _serve(
+    listener: socket.socket,
+    data_dir: Path,
+    store_url: str | None,
+    announce: Callable[[str], None],
+) -> None:
     _raise_descriptor_limit()
     _collect_less_garbage()
     issued = tokens.read_or_make(data_dir)
-    store = SqliteStore(data_dir)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(listener, data_dir, issued, store, announce))
+            runner.run(_run(listener, data_dir, issued, store_url, announce))
     finally:
         statefile.remove(data_dir, os.getpid())
 
@@ -85,10 +98,11 @@ async def _run(
     listener: socket.socket,
     data_dir: Path,
     issued: Tokens,
-    store: SqliteStore,
+    store_url: str | None,
     announce: Callable[[str], None],
 ) -> None:
     loop = asyncio.get_running_loop()
+    store = await _open_store(store_url, data_dir)
     fanout = Fanout()
     committer = Committer(store, fanout, loop)
     hub = Hub(store, committer)
@@ -109,12 +123,28 @@ async def _run(
         announce(f"listening on {url}, data in {data_dir}")
 
     server = _Server(app, started, hub.stop)
-    sweeper = asyncio.create_task(_sweep(hub), name="sweeper")
+    tasks = [
+        asyncio.create_task(_sweep(hub), name="sweeper"),
+        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
+    ]
     with _stopped_by_signals(server):
         await server.serve(sockets=[listener])
-    sweeper.cancel()
+    for task in tasks:
+        task.cancel()
     await committer.flush()
     await store.close()
+
+
+async def _open_store(url: str | None, data_dir: Path) -> Store:
+    if url is None:
+        return SqliteStore(data_dir)
+    if not url.startswith(("postgresql://", "postgres://")):
+        # Not the URL itself: it may hold a password.
+        raise UsageError("a store's URL begins with postgresql://; without one it is SQLite")
+    # Loaded where it is needed: 8 MB.
+    from ptyshipper.backend.store.postgres import PostgresStore
+
+    return await PostgresStore.open(url)
 
 
 async def _sweep(hub: Hub) -> None:

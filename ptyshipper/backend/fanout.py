@@ -76,7 +76,7 @@ class Fanout:
         else:
             _remove(self._of_app, key, subscription)
 
-    def publish(self, session_id: bytes, app_id: int | None, chunk: Chunk | None) -> None:
+    def publish(self, session_id: bytes, app_id: int | None, chunk: Chunk | None = None) -> None:
         """A commit stored ``chunk``, or only a change of the session's state; or another backend's
         commit stored something."""
         for subscription in self._of_session.get(session_id, ()):

@@ -20,21 +20,28 @@ from websockets.typing import Subprotocol
 
 from ptyshipper import statefile
 from ptyshipper.records import Kind, encode, exited, started
+from ptyshipper.variables import STORE_VARIABLE
 from ptyshipper.wire import messages
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_WITHIN_S = 15.0
 _SERVE = (
-    "import sys; from pathlib import Path; from ptyshipper.backend.app import serve; "
-    "serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), announce=print)"
+    "import os, sys; from pathlib import Path; from ptyshipper.backend.app import serve; "
+    "serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), announce=print,"
+    " store_url=os.environ.get('PTYSHIPPER_STORE'))"
 )
 
 
 class Server:
-    """A backend on a port of its own; ``kill`` and ``start`` again as often as a test likes."""
+    """A backend on a port of its own; ``kill`` and ``start`` again as often as a test likes.
 
-    def __init__(self, data_dir: Path) -> None:
+    Args:
+        store_url: the database that it uses instead of SQLite.
+    """
+
+    def __init__(self, data_dir: Path, store_url: str | None = None) -> None:
         self.data_dir = data_dir
+        self._store = {} if store_url is None else {STORE_VARIABLE: store_url}
         self.process: subprocess.Popen[bytes] | None = None
         self.state = statefile.ServerState("", "", "", 0)
         self._port = 0
@@ -51,7 +58,7 @@ class Server:
                     str(self._port),
                     self.data_dir,
                 ],
-                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                env={**os.environ, **self._store, "PYTHONPATH": str(REPOSITORY)},
                 stdout=subprocess.DEVNULL,
                 stderr=log,
             )
