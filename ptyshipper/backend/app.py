@@ -176,6 +176,7 @@ async def _run_on(
     chores = (
         asyncio.create_task(_sweep(hub, register), name="sweeper"),
         asyncio.create_task(keep_to(retention, store, counts), name="retention"),
+        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
     )
     with _stopped_by_signals(server), _reloaded_by_signal(listeners.certificate):
         await server.serve(sockets=[listeners.public])
