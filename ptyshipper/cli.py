@@ -369,7 +369,10 @@ def _parser() -> argparse.ArgumentParser:
         ),
     )
     export.add_argument(
-        "--format", choices=("cast", "text", "jsonl"), default="cast", help="(%(default)s)"
+        "--format",
+        choices=("cast", "cast2", "text", "jsonl"),
+        default="cast",
+        help="cast2: the older version of cast (%(default)s)",
     )
     install = commands.add_parser(
         "install",
