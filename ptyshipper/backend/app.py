@@ -18,14 +18,15 @@ from pathlib import Path
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ptyshipper import statefile
 from ptyshipper.backend import guards, tokens
 from ptyshipper.backend.access import Access, answer_upgrade
+from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest.committer import Committer
@@ -34,8 +35,10 @@ from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.store import sqlite
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api
+from ptyshipper.backend.viewers import api, lines, openapi
+from ptyshipper.backend.viewers.answers import refusal, refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
+from ptyshipper.backend.viewers.openapi import Answer, Operation, refused
 from ptyshipper.errors import BackendError, UsageError
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
 from ptyshipper.wire.paths import INGEST_PATH
@@ -93,10 +96,18 @@ async def _run(
     committer = Committer(store, fanout, loop)
     hub = Hub(store, committer)
     access = Access(issued)
+    turns = Turns()
+    operations = [
+        *_plain_operations(),
+        *api.operations(store, access),
+        *lines.operations(store, access, turns),
+    ]
     app = Router(
         IngestEndpoint(hub, access),
         ViewEndpoint(store, fanout, access),
-        Starlette(routes=[*_plain_routes(), *api.routes(store, access)]),
+        Starlette(
+            routes=openapi.routes(operations), exception_handlers={HTTPException: refuse_unrouted}
+        ),
     )
     url = _url(listener)
 
@@ -148,21 +159,33 @@ class Router:
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
 
 
-def _plain_routes() -> list[Route]:
+def _plain_operations() -> list[Operation]:
     async def healthy(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def upgrade_required(_: Request) -> Response:
-        status = HTTPStatus.UPGRADE_REQUIRED
-        return PlainTextResponse(
-            "open a WebSocket here\n",
-            status.value,
-            {"upgrade": "websocket", "connection": "upgrade"},
-        )
+        headers = {"upgrade": "websocket", "connection": "upgrade"}
+        return refusal(HTTPStatus.UPGRADE_REQUIRED, "open a WebSocket here", headers)
 
     return [
-        Route("/healthz", healthy),
-        Route(INGEST_PATH, upgrade_required, methods=["GET", "POST"]),
+        Operation(
+            "/healthz",
+            "Whether the backend runs",
+            healthy,
+            {200: Answer("it does", "text/plain; charset=utf-8")},
+            security=(),
+        ),
+        *(
+            Operation(
+                INGEST_PATH,
+                "The shippers' WebSocket, for who does not ask for one",
+                upgrade_required,
+                refused(HTTPStatus.UPGRADE_REQUIRED),
+                method=method,
+                security=(),
+            )
+            for method in ("GET", "POST")
+        ),
     ]
 
 
