@@ -154,6 +154,18 @@ class Query:
     changed_after: int | None = None
 
 
+class Sketch(NamedTuple):
+    """What is known of a chunk without its records; ``record_bytes`` is what they take."""
+
+    first_offset: int
+    end_offset: int
+    first_time_us: int
+    last_time_us: int
+    first_entry: int
+    end_entry: int
+    record_bytes: int
+
+
 class Token(NamedTuple):
     """A token as it is stored: of its secret only the SHA-256.
 
@@ -314,6 +326,9 @@ class Store(Protocol):
     async def chunk_at(self, session: int, offset: int) -> Chunk | None:
         """The last chunk that begins at or before ``offset``, without its records and marks; the first
         one where none does; None where there is no chunk."""
+
+    async def outline(self, session: int, from_offset: int, limit: int) -> list[Sketch]:
+        """The first ``limit`` chunks of the session that begin at or behind ``from_offset``, in order."""
 
     async def horizon(self) -> int:
         """Every entry with this id or a smaller one can be read by now; others will have greater ones."""

@@ -33,6 +33,7 @@ from ptyshipper.backend.store.base import (
     Committed,
     Opening,
     Query,
+    Sketch,
     Token,
     Write,
     arrivals_of,
@@ -92,6 +93,11 @@ _CHUNK_AT = f"""
     WHERE session = ?1 AND first_offset = coalesce(
         (SELECT max(first_offset) FROM chunks WHERE session = ?1 AND first_offset <= ?2),
         (SELECT min(first_offset) FROM chunks WHERE session = ?1))
+"""
+_OUTLINE = """
+    SELECT first_offset, end_offset, first_time_us, last_time_us, first_entry, end_entry,
+        length(records)
+    FROM chunks WHERE session = ? AND first_offset >= ? ORDER BY first_offset LIMIT ?
 """
 _OLDEST = """
     SELECT number, first_arrival FROM sessions WHERE first_arrival IS NOT NULL
@@ -309,6 +315,9 @@ class SqliteStore:
     async def chunk_at(self, session: int, offset: int) -> Chunk | None:
         rows = self._read(_CHUNK_AT, (session, offset))
         return chunk_of(rows[0]) if rows else None
+
+    async def outline(self, session: int, from_offset: int, limit: int) -> list[Sketch]:
+        return [Sketch._make(row) for row in self._read(_OUTLINE, (session, from_offset, limit))]
 
     async def horizon(self) -> int:
         arrival: int = self._read("SELECT arrival FROM ledger", ())[0][0]
