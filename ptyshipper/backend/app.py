@@ -35,7 +35,7 @@ from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.store import sqlite
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api, lines, openapi
+from ptyshipper.backend.viewers import api, download, lines, live, openapi, search
 from ptyshipper.backend.viewers.answers import refusal, refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.openapi import Answer, Operation, refused
@@ -101,6 +101,9 @@ async def _run(
         *_plain_operations(),
         *api.operations(store, access),
         *lines.operations(store, access, turns),
+        *live.operations(store, fanout, access, turns),
+        *search.operations(store, access, turns),
+        *download.operations(store, access, turns),
     ]
     app = Router(
         IngestEndpoint(hub, access),
@@ -119,7 +122,11 @@ async def _run(
             raise BackendError(f"can't write to {data_dir}: {error.strerror}") from None
         announce(f"listening on {url}, data in {data_dir}")
 
-    server = _Server(app, started, hub.stop)
+    async def stopping() -> None:
+        fanout.stop()
+        await hub.stop()
+
+    server = _Server(app, started, stopping)
     sweeper = asyncio.create_task(_sweep(hub), name="sweeper")
     with _stopped_by_signals(server):
         await server.serve(sockets=[listener])
