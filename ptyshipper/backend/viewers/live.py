@@ -31,7 +31,7 @@ from ptyshipper.backend.viewers.answers import json_bytes, streamed
 from ptyshipper.backend.viewers.api import find
 from ptyshipper.backend.viewers.openapi import Answer, Operation, reading
 from ptyshipper.backend.viewers.parameters import integer
-from ptyshipper.backend.viewers.schemas import ID, STREAM
+from ptyshipper.backend.viewers.schemas import ID, STREAM, an_object
 from ptyshipper.wire.paths import SESSIONS_PATH
 
 HEARTBEAT_S = 15.0
@@ -40,6 +40,16 @@ LOOK_EVERY_S = 5.0
 UNFINISHED_EVERY_S = 0.05
 """A progress bar may change with every commit; nobody sees it more often."""
 RETRY_MS = 1_000
+
+_EVENT = an_object(
+    {
+        "event": {"type": "string", "enum": ["entries", "unfinished", "state", "end", "error"]},
+        "data": {"type": "string"},
+        "id": {"type": "string"},
+        "retry": {"type": ["string", "integer"]},
+    },
+    but=["event", "data", "id", "retry"],
+)
 
 
 def operations(store: Store, fanout: Fanout, access: Access, turns: Turns) -> list[Operation]:
@@ -74,7 +84,7 @@ def operations(store: Store, fanout: Fanout, access: Access, turns: Turns) -> li
                 200: Answer(
                     "events `entries`, `unfinished`, `state`, `end` and `error`",
                     "text/event-stream",
-                    {"type": "string"},
+                    _EVENT,
                 ),
                 204: Answer("the session has ended, and nothing is behind Last-Event-ID", None),
             },

@@ -35,9 +35,9 @@ SEARCH_WITHIN_S = 60.0
 MEDIA_TYPE = "application/x-ndjson"
 
 _FOUND = (
-    "objects with one key: `hit` (an entry), `progress` (first, and now and then: `next`, `done_bytes`, `all_bytes`),"
-    " and last `end`: `reason` is complete, hits or time, and `next`, as `from`, goes on from there; or"
-    " `error`"
+    "objects with one key: `hit` (an entry), `progress` (first, and now and then: `next`, `done_bytes`,"
+    " `all_bytes`), and last `end`: `reason` is complete, hits or time, and `next`, as `from`, goes on from"
+    " there; or `error`"
 )
 
 
