@@ -19,6 +19,7 @@ ELSEWHERE = {
     "command_line.py": "tests/test_cli.py",
     "errors.py": "tests/test_cli.py",
     "backend/store/base.py": "tests/backend/store/test_sqlite.py",
+    "backend/viewers/schemas.py": "tests/backend/viewers/test_openapi.py",
     "pump/sink.py": "tests/pump/test_loop.py",
     "settings.py": "tests/test_config.py",
     "spool/ledger.py": "tests/spool/test_spool.py",

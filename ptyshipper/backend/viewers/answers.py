@@ -1,16 +1,17 @@
-"""How readers are answered over HTTP: JSON, one shape for every error, and who is let in at all."""
+"""How readers are answered over HTTP: JSON and streams, one shape for every error, and who is let in."""
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.faults import where
@@ -47,6 +48,36 @@ def refusal(
     """The one shape of an error; without a message it says no more than its status."""
     value = {"status": status.value, "error": message or status.phrase.lower()}
     return Response(json_bytes(value), status.value, headers, "application/json")
+
+
+def streamed(
+    parts: AsyncGenerator[bytes, None],
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    told: Callable[[str], bytes] | None = None,
+) -> Response:
+    """200, with parts that are made while they are sent; a reader who leaves ends them.
+
+    Args:
+        told: makes a part of an error's message. Without it a stream that fails breaks off, so that
+            nobody takes it for the whole.
+    """
+
+    async def guarded_parts() -> AsyncIterator[bytes]:
+        try:
+            async with aclosing(parts):
+                async for part in parts:
+                    if part:  # an empty chunk is HTTP's sign for the end
+                        yield part
+        except Exception as error:
+            log.error("a stream failed: %s", where(error))
+            if told is None:
+                raise
+            yield told("the backend failed; try again")
+
+    fixed = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return StreamingResponse(guarded_parts(), 200, {**fixed, **(headers or {})}, media_type)
 
 
 async def refuse_unrouted(_: Request, error: Exception) -> Response:
