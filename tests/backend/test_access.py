@@ -7,6 +7,8 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ptyshipper.backend.access import Access, Grant, View
 from ptyshipper.backend.register import Register
@@ -167,3 +169,24 @@ def test_a_bearer_token_needs_no_origin_and_a_wrong_one_no_cookie_mends() -> Non
 def test_a_cookie_that_says_nothing_is_unauthorized(cookie: str) -> None:
     """What helps is to log in."""
     assert Door().reader(("cookie", cookie), ("host", "x")) == 401
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["authorization", "cookie", "origin", "host", "x"]),
+            st.text(st.characters(max_codepoint=255))
+            | st.sampled_from(["Bearer psv_x", "ptyshipper=psb_x", "http://a", "a"]),
+        ),
+        max_size=5,
+    ),
+    st.sampled_from(["http", "websocket"]),
+)
+def test_whatever_the_headers_are_nobody_is_let_in(
+    headers: list[tuple[str, str]], type: str
+) -> None:
+    """And nothing is raised."""
+    door = Door()
+    assert door.shipper(*headers) in (401, 403)
+    assert door.reader(*headers, type=type) in (401, 403)

@@ -44,7 +44,7 @@ def free_port() -> int:
         return port
 
 
-def tls_server(folder: Path, authority: Path) -> tuple[Server, str]:
+def tls_server(folder: Path, authority: Path, preamble: str = "") -> tuple[Server, str]:
     """A backend with certificate files of its own in ``folder``, and where it is."""
     for name in ("server.crt", "server.key"):
         shutil.copy(authority / name, folder)
@@ -55,7 +55,7 @@ def tls_server(folder: Path, authority: Path) -> tuple[Server, str]:
         tls_cert=str(folder / "server.crt"),
         tls_key=str(folder / "server.key"),
     )
-    server.start()
+    server.start(preamble=f"from ptyshipper.backend import guards\n{preamble}\n")
     return server, f"https://localhost:{port}"
 
 
@@ -123,6 +123,18 @@ def test_a_message_that_is_too_big_is_told_over_tls_too(tmp_path: Path, authorit
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == CloseCode.MESSAGE_TOO_BIG
         assert server.log_path.read_text() == ""
+    finally:
+        server.stop()
+
+
+def test_who_does_not_shake_hands_is_closed(tmp_path: Path, authority: Path) -> None:
+    """Each holds a descriptor, and is no connection yet that anything else would bound."""
+    server, url = tls_server(tmp_path, authority, "guards.REQUEST_WITHIN_S = 0.1")
+    try:
+        port = int(url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), PATIENCE_S) as silent:
+            assert silent.recv(1) == b""
+        assert shown_certificate(url)
     finally:
         server.stop()
 
