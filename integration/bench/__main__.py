@@ -22,6 +22,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "idle": footprint.idle,
     "anvilops": anvilops.anvilops,
     "bundle": bundle.bundle,
+    "image": bundle.image,
     "pty": throughput.pty_throughput,
     "pipe": throughput.pipe_throughput,
     "cpu-bulk": cpu.bulk_cpu,
