@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -188,6 +189,13 @@ def test_its_help_and_its_version(ptyshipper: str) -> None:
     shown = run([ptyshipper, "run", "--help"], {})
     assert shown.returncode == 0, shown.stderr
     assert b"--spool-max" in shown.stdout
+
+
+def test_its_help_offers_what_it_has(ptyshipper: str) -> None:
+    shown = run([ptyshipper, "--help"], {}).stdout.decode()
+    assert re.findall(r"^    (\w+) ", shown, re.MULTILINE) == ["run", "install"]
+    assert re.findall(r"^  ptyshipper (\w+)", shown, re.MULTILINE) == ["run"]
+    assert "read it back" not in shown
 
 
 @pytest.mark.parametrize("command", [["serve"], ["sessions"], ["logs", "latest"]])

@@ -65,7 +65,7 @@ def _log_shipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
 
 
 def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
-    args, command = _parse(sys.argv[1:])
+    args, command = _parse(sys.argv[1:], is_bundle=launch is not None)
     try:
         if args.subcommand == "run":
             if not command:
@@ -266,9 +266,9 @@ def _local_backend(
     return state.url + INGEST_PATH, state.ingest_token
 
 
-def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
+def _parse(words: Sequence[str], *, is_bundle: bool) -> tuple[argparse.Namespace, Sequence[str]]:
     """Our own words, and the program's, which begin at the first that is no option of ``run``."""
-    parser = _parser()
+    parser = _parser(is_bundle)
     if "run" not in words[:1]:
         return parser.parse_args(words), []
     at = 1
@@ -279,7 +279,7 @@ def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
     return args, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(is_bundle: bool) -> argparse.ArgumentParser:
     import argparse
 
     from ptyshipper import __version__
@@ -294,10 +294,22 @@ def _parser() -> argparse.ArgumentParser:
             "allow_abbrev": False,
         }
 
+    def not_bundled(text: str, *examples: str) -> dict[str, Any]:
+        """The bundle lacks it: it says so when it is asked to, and does not offer it."""
+        options = with_examples(text, *examples)
+        if is_bundle:
+            del options["help"]
+        return options
+
+    purpose = "Wrap a program, keep its terminal, ship what it prints"
+    examples = ["ptyshipper run -- bash"]
+    if not is_bundle:
+        purpose += "; and read it back"
+        examples = ["ptyshipper serve", *examples, "ptyshipper logs -f latest"]
     parser = argparse.ArgumentParser(
         "ptyshipper",
-        description="Wrap a program, keep its terminal, ship what it prints; and read it back.",
-        epilog="examples:\n  ptyshipper serve\n  ptyshipper run -- bash\n  ptyshipper logs -f latest",
+        description=f"{purpose}.",
+        epilog="\n  ".join(["examples:", *examples]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -322,7 +334,7 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser(
         "serve",
-        **with_examples(
+        **not_bundled(
             "Run the backend that keeps what is shipped.",
             "ptyshipper serve",
             "ptyshipper serve --port 0 --data ./data",
@@ -333,7 +345,7 @@ def _parser() -> argparse.ArgumentParser:
 
     sessions = commands.add_parser(
         "sessions",
-        **with_examples(
+        **not_bundled(
             "List what was recorded.", "ptyshipper sessions", "ptyshipper sessions --json"
         ),
     )
@@ -341,7 +353,7 @@ def _parser() -> argparse.ArgumentParser:
 
     logs = commands.add_parser(
         "logs",
-        **with_examples(
+        **not_bundled(
             "Show what a session printed.",
             "ptyshipper logs latest",
             "ptyshipper logs -f --timestamps 3f2a",
@@ -357,13 +369,13 @@ def _parser() -> argparse.ArgumentParser:
 
     watch = commands.add_parser(
         "watch",
-        **with_examples(
+        **not_bundled(
             "Look on, live and read-only, in this terminal; q leaves.", "ptyshipper watch latest"
         ),
     )
     export = commands.add_parser(
         "export",
-        **with_examples(
+        **not_bundled(
             "Write a session out to take away.",
             "ptyshipper export latest --format cast > run.cast; asciinema play run.cast",
         ),

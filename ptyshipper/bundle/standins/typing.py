@@ -6,7 +6,6 @@ that is missing makes an import fail; ``tests/bundle/standins`` imports all that
 
 from __future__ import annotations
 
-import re
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Sequence
 
@@ -16,7 +15,6 @@ TYPE_CHECKING = False
 
 Dict = dict
 List = list
-Pattern = re.Pattern
 Set = set
 Tuple = tuple  # type: ignore[type-arg] # the class itself is meant
 Type = type
@@ -37,7 +35,7 @@ class _Anything:
         return ()
 
 
-AnyStr = Any = Literal = NoReturn = Optional = Protocol = Self = Union = _Anything()
+AnyStr = Any = Literal = NoReturn = Optional = Pattern = Protocol = Self = Union = _Anything()
 
 
 def TypeVar(name: str, *constraints: object, **options: object) -> _Anything:
