@@ -209,6 +209,17 @@ def test_what_it_leaves_out_it_says(ptyshipper: str, command: list[str], tmp_pat
     assert b"pip install 'ptyshipper[serve]'" in done.stderr
 
 
+def test_it_installs_where_it_has_its_installer_beside_it(tmp_path: Path, volume: Path) -> None:
+    """In the image's root; a volume has none."""
+    argv = ["ptyshipper", "install", str(tmp_path / "other")]
+    refused = execute(volume / "log-shipper", argv)
+    assert refused.status == 1
+    assert "use the file or the image that it came from" in refused.err
+    done = execute(BUNDLE.parent / "image" / "log-shipper", argv)
+    assert (done.status, done.err) == (0, "")
+    assert run([str(tmp_path / "other" / "log-shipper"), "true"], {}).returncode == 0
+
+
 def test_the_source_install_hands_over_to_it(volume: Path, tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "ptyshipper", "install", str(tmp_path / "other")]
     done = subprocess.run(argv, capture_output=True, timeout=60, check=False)
