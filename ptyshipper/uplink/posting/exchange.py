@@ -22,6 +22,7 @@ MAX_KEEP_ALIVE_S = 60.0
 
 _RECEIVE_BYTES = 16_384
 _MAX_ANSWER_BYTES = 65_536
+"""With head and framing: whatever a server sends without an end, there is an end to reading it."""
 _FOREVER = float("inf")
 
 
@@ -57,7 +58,7 @@ class Exchange:
         Raises:
             ConnectionFailed: there was none; and whatever ``wait`` raises.
         """
-        if time.monotonic() >= self.close_at_s:
+        if self._stream is not None and not self._may_be_used_again(self._stream):
             self.close()
         self.close_at_s = _FOREVER
         try:
@@ -76,7 +77,8 @@ class Exchange:
         except BaseException:
             self.close()
             raise
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+        is_over = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if is_over and not self._http.trailing_data[0]:
             self._http.start_next_cycle()
             self.close_at_s = time.monotonic() + self._keep_alive_s - KEEP_ALIVE_MARGIN_S
         else:
@@ -88,6 +90,21 @@ class Exchange:
         self.close_at_s = _FOREVER
         if stream is not None:
             stream.close()
+
+    def _may_be_used_again(self, stream: Stream) -> bool:
+        """Whether it is still open, and the next to come over it will be the answer to the next request.
+
+        A server that is restarted, or a proxy that tells of the time being up, says so unasked.
+        """
+        if time.monotonic() >= self.close_at_s:
+            return False
+        try:
+            stream.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def _send(self, stream: Stream, body: bytes, wait: Wait) -> None:
         headers = [*self._headers, ("Content-Length", str(len(body)))]
@@ -110,23 +127,24 @@ class Exchange:
         while True:
             event = self._http.next_event()
             match event:
+                case h11.NEED_DATA if size_bytes > _MAX_ANSWER_BYTES:
+                    if answer is None:
+                        raise ConnectionFailed(of_trouble(Trouble.NOT_HTTP))
+                    return answer  # unread to its end, so the connection is not used again
                 case h11.NEED_DATA:
                     data = self._part(stream, wait)
                     if not data and self._http.their_state is h11.SEND_RESPONSE:
                         raise ConnectionFailed(of_trouble(Trouble.LOST))
+                    size_bytes += len(data)
                     self._http.receive_data(data)
                 case h11.Response():
                     headers = {name: value.decode("latin-1") for name, value in event.headers}
                     answer = Answer(event.status_code, headers.get(b"retry-after"))
                     self._keep_alive_s = _keep_alive_s(headers.get(b"keep-alive", ""))
-                case h11.Data():
-                    size_bytes += len(event.data)
-                    if size_bytes > _MAX_ANSWER_BYTES and answer is not None:
-                        return answer  # unread to its end, so the connection is not used again
                 case h11.EndOfMessage() if answer is not None:
                     return answer
                 case _:
-                    pass  # 100 Continue and the like
+                    pass  # 100 Continue and the like, or a part of the body
 
     def _part(self, stream: Stream, wait: Wait) -> bytes:
         while True:

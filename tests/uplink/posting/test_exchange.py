@@ -14,7 +14,21 @@ from ptyshipper.uplink.outcomes import Action
 from ptyshipper.uplink.posting import exchange
 from ptyshipper.uplink.posting.exchange import Exchange
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer
-from tests.support.fake_anvilops import DEPLOYMENT_ID, TOKEN, Answer, FakeAnvilOps, Fault
+from tests.support.fake_anvilops import (
+    CUT_IN_MID_ANSWER,
+    DEPLOYMENT_ID,
+    ENDLESS_BODY,
+    ENDLESS_CHUNK_HEADS,
+    ENDLESS_CONTINUES,
+    ENDLESS_HEAD,
+    NO_HTTP,
+    TOKEN,
+    UPGRADED,
+    Answer,
+    FakeAnvilOps,
+    Fault,
+    Raw,
+)
 from tests.support.fake_backend import wait_until
 
 BODY = b'{"type":"runtime","deploymentId":%d,"hostname":"h","lines":[]}' % DEPLOYMENT_ID
@@ -98,8 +112,9 @@ def test_a_redirect_is_not_followed(fake: FakeAnvilOps) -> None:
         assert elsewhere.requests == []
 
 
-def test_an_answer_without_an_end_is_not_read_to_it(fake: FakeAnvilOps) -> None:
-    fake.faults.append(Fault.ENDLESS)
+@pytest.mark.parametrize("fault", [ENDLESS_BODY, ENDLESS_CHUNK_HEADS], ids=str)
+def test_an_answer_without_an_end_is_not_read_to_it(fake: FakeAnvilOps, fault: Raw) -> None:
+    fake.faults.append(fault)
     posting = exchange_with(fake)
     assert posting.post(BODY, wait).status == 503
     assert posting.post(BODY, wait).status == 204
@@ -107,8 +122,14 @@ def test_an_answer_without_an_end_is_not_read_to_it(fake: FakeAnvilOps) -> None:
     assert fake.connections == 2
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_IN_MID_ANSWER, Fault.NO_HTTP])
-def test_what_is_no_answer_is_a_failure_that_is_retried(fake: FakeAnvilOps, fault: Fault) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.CUT, CUT_IN_MID_ANSWER, NO_HTTP, ENDLESS_HEAD, ENDLESS_CONTINUES, UPGRADED],
+    ids=str,
+)
+def test_what_is_no_answer_is_a_failure_that_is_retried(
+    fake: FakeAnvilOps, fault: Fault | Raw
+) -> None:
     fake.faults.append(fault)
     posting = exchange_with(fake)
     with pytest.raises(ConnectionFailed) as failed:
@@ -136,3 +157,26 @@ def test_who_waits_may_end_it(fake: FakeAnvilOps) -> None:
         posting.post(BODY, impatient)
     assert posting.post(BODY, wait).status == 204
     posting.close()
+
+
+def test_what_comes_behind_an_answer_is_no_answer_to_the_next(fake: FakeAnvilOps) -> None:
+    """Nor are a proxy's last words on an idle connection: the next post would count as taken."""
+    posting = exchange_with(fake)
+    for unasked in (b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 408 Too slow\r\n\r\n"):
+        fake.unasked = unasked
+        assert posting.post(BODY, wait).status == 204
+        fake.unasked = b""
+        fake.faults.append(Answer(403))
+        assert posting.post(BODY, wait).status == 403
+    posting.close()
+
+
+def test_a_connection_that_the_server_closed_is_opened_again_before_the_post() -> None:
+    """A server that is restarted says nothing; a post into that would be lost, or worse, maybe not."""
+    with FakeAnvilOps() as fake:
+        posting = exchange_with(fake)
+        posting.post(BODY, wait)
+        fake.close_idle()
+        assert posting.post(BODY, wait).status == 204
+        posting.close()
+        assert fake.connections == 2

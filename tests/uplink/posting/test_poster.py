@@ -21,11 +21,18 @@ from ptyshipper.uplink.posting import core
 from ptyshipper.uplink.posting.poster import Poster
 from tests.spool.spools import die
 from tests.support.fake_anvilops import (
+    CUT_IN_MID_ANSWER,
     DEPLOYMENT_ID,
+    ENDLESS_BODY,
+    ENDLESS_CONTINUES,
+    NO_HTTP,
+    SLOW_DRIP,
     TOKEN,
+    UPGRADED,
     Answer,
     FakeAnvilOps,
     Fault,
+    Raw,
 )
 from tests.support.fake_backend import FakeBackend, wait_until
 from tests.support.shipping import Wrapper
@@ -214,11 +221,11 @@ def test_poison_is_left_out_and_said_once(make: Make, fake: FakeAnvilOps) -> Non
 @pytest.mark.parametrize(
     "fault",
     [Answer(429), Answer(502), Answer(503, (("Retry-After", "0"),)), Answer(500), Fault.CUT,
-     Fault.CUT_IN_MID_ANSWER, Fault.NO_HTTP, Fault.ENDLESS],
+     CUT_IN_MID_ANSWER, NO_HTTP, ENDLESS_BODY, ENDLESS_CONTINUES, UPGRADED],
     ids=str,
 )  # fmt: skip
 def test_what_passes_is_retried_and_every_line_is_stored_once(
-    make: Make, fake: FakeAnvilOps, fault: Fault | Answer
+    make: Make, fake: FakeAnvilOps, fault: Fault | Answer | Raw
 ) -> None:
     fake.faults.extend([fault, fault, None, fault])
     wrapper = make(fake.url)
@@ -391,6 +398,7 @@ def test_over_tls(make: Make, tmp_path: Path) -> None:
         wrapper.exit()
         assert wrapper.uplink.delivered
         assert fake.shown() == contents(0, 2000)
+        assert len({request.connection for request in fake.posts}) == 1
 
 
 def test_no_proxy_and_no_token_in_any_message(
@@ -409,9 +417,13 @@ def test_no_proxy_and_no_token_in_any_message(
     assert TOKEN not in warning
 
 
-@pytest.mark.parametrize("fault", [Fault.HANG, Answer(503), Answer(429, (("Retry-After", "60"),))])
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.HANG, SLOW_DRIP, Answer(503), Answer(429, (("Retry-After", "60"),))],
+    ids=str,
+)
 def test_a_backend_that_does_not_take_it_holds_up_the_end_no_longer_than_the_deadline(
-    make: Make, fake: FakeAnvilOps, fault: Fault | Answer
+    make: Make, fake: FakeAnvilOps, fault: Fault | Answer | Raw
 ) -> None:
     fake.broken = None
     wrapper = make(fake.url, timeout_s=0.7)
