@@ -362,10 +362,11 @@ def test_poison_is_left_out_alone(tmp_path: Path) -> None:
         wrapped = Running(python(PRINT, "2000", "0"), environ(fake.url, tmp_path / "spool"))
         assert wrapped.wait() == STATUS
         *_, left_out, in_all = wrapped.warnings
-        assert "HTTP 500) and is left out" in left_out
+        assert "refused a line (HTTP 500), which is left out" in left_out
         assert "refused 20 lines in all" in in_all
         assert len(wrapped.warnings) <= 3, "the first 500 may be told of as well"
-        assert fake.shown() == [line for line in lines(2000) if not line.endswith("33")]
+        notice = "ptyshipper: a line was refused (HTTP 500) and is left out"
+        assert fake.shown() == [notice if line.endswith("33") else line for line in lines(2000)]
 
 
 def test_a_terminal_shows_a_person_s_lines(tmp_path: Path) -> None:

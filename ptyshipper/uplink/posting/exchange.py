@@ -12,6 +12,7 @@ import h11
 
 from ptyshipper import __version__
 from ptyshipper.uplink.outcomes import Trouble, of_trouble
+from ptyshipper.uplink.retry_after import retry_after_s
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer, Stream, Wait
 
 KEEP_ALIVE_S = 5.0
@@ -27,8 +28,10 @@ _FOREVER = float("inf")
 
 
 class Answer(NamedTuple):
+    """``retry_after_s`` is how much later it asks to come again."""
+
     status: int
-    retry_after: str | None
+    retry_after_s: float
 
 
 class Exchange:
@@ -138,9 +141,9 @@ class Exchange:
                     size_bytes += len(data)
                     self._http.receive_data(data)
                 case h11.Response():
-                    headers = {name: value.decode("latin-1") for name, value in event.headers}
-                    answer = Answer(event.status_code, headers.get(b"retry-after"))
-                    self._keep_alive_s = _keep_alive_s(headers.get(b"keep-alive", ""))
+                    headers = dict(event.headers)
+                    answer = Answer(event.status_code, retry_after_s(headers))
+                    self._keep_alive_s = _keep_alive_s(headers.get(b"keep-alive", b""))
                 case h11.EndOfMessage() if answer is not None:
                     return answer
                 case _:
@@ -154,10 +157,10 @@ class Exchange:
                 wait(stream.fileno(), False, _FOREVER)
 
 
-def _keep_alive_s(header: str) -> float:
+def _keep_alive_s(header: bytes) -> float:
     """How long the other side keeps an idle connection; source: RFC 2068 section 19.7.1.1."""
-    for word in header.replace(",", " ").split():
-        name, _, value = word.partition("=")
-        if name.lower() == "timeout" and value.isascii() and value.isdigit():
+    for word in header.replace(b",", b" ").split():
+        name, _, value = word.partition(b"=")
+        if name.lower() == b"timeout" and value.isdigit():
             return min(float(value[:9]), MAX_KEEP_ALIVE_S)
     return KEEP_ALIVE_S

@@ -55,7 +55,7 @@ def wait(fd: int, for_writing: bool, share: float) -> None:
 def test_requests_share_a_connection_and_are_as_the_api_wants_them(fake: FakeAnvilOps) -> None:
     posting = exchange_with(fake)
     for _ in range(3):
-        assert posting.post(BODY, wait) == (204, None)
+        assert posting.post(BODY, wait) == (204, 0.0)
     posting.close()
     assert fake.connections == 1
     headers = fake.requests[0].headers
@@ -92,13 +92,13 @@ def test_a_connection_that_is_about_to_be_closed_is_not_used_again() -> None:
      ("", exchange.KEEP_ALIVE_S), ("timeout=soon", exchange.KEEP_ALIVE_S), ("timeout=0", 0.0)],
 )  # fmt: skip
 def test_how_long_a_connection_is_kept(header: str, seconds: float) -> None:
-    assert exchange._keep_alive_s(header) == seconds
+    assert exchange._keep_alive_s(header.encode()) == seconds
 
 
 def test_an_answer_comes_with_what_it_asks_for(fake: FakeAnvilOps) -> None:
     fake.faults.append(Answer(429, (("Retry-After", "7"),)))
     posting = exchange_with(fake)
-    assert posting.post(BODY, wait) == (429, "7")
+    assert posting.post(BODY, wait) == (429, 7.0)
     assert posting.post(BODY, wait).status == 204
     posting.close()
 

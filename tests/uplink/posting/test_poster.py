@@ -209,11 +209,15 @@ def test_poison_is_left_out_and_said_once(make: Make, fake: FakeAnvilOps) -> Non
     wrapper.write(numbered(400, 10))
     wrapper.exit()
     assert wrapper.uplink.delivered
-    assert fake.shown() == [c for c in contents(0, 410) if c not in ("line 77", "line 300")]
+    notice = "ptyshipper: a line was refused (HTTP 500) and is left out"
+    assert fake.shown() == [
+        notice if content in ("line 77", "line 300") else content for content in contents(0, 410)
+    ]
+    assert fake.shown("stderr") == [notice] * 2
     fake_order = sorted({(row.timestamp, row.post) for row in fake.rows})
     stamps = [stamp for stamp, _ in fake_order]
     assert len(set(stamps)) == len(stamps), "no two posts share a millisecond"
-    said = [warning for warning in wrapper.warnings if "HTTP 500) and is left out" in warning]
+    said = [warning for warning in wrapper.warnings if "HTTP 500), which is left out" in warning]
     assert len(said) == 1
     assert sum("refused 2 lines in all" in warning for warning in wrapper.warnings) == 1
 
@@ -239,18 +243,38 @@ def test_what_passes_is_retried_and_every_line_is_stored_once(
     fake.check_order()
 
 
-def test_a_line_under_suspicion_is_cleared_up_by_what_came_meanwhile(
+def test_a_last_line_that_is_refused_does_not_hold_up_the_end(
     make: Make, fake: FakeAnvilOps
 ) -> None:
     fake.poison = lambda content: content == "bad"
     wrapper = make(fake.url)
     wrapper.start()
-    wrapper.write(b"bad\n")
-    assert wait_until(lambda: sum(r.status == 500 for r in fake.requests) >= 3)
-    wrapper.write(b"good\n")
-    assert wait_until(wrapper.is_acknowledged)
-    assert fake.shown() == ["good"]
-    assert any("is left out" in warning for warning in wrapper.warnings)
+    wrapper.write(b"good\nbad\n")
+    assert wrapper.exit() < 5
+    assert wrapper.uplink.delivered
+    assert fake.shown() == ["good", "ptyshipper: a line was refused (HTTP 500) and is left out"]
+
+
+def test_a_leftover_that_is_refused_makes_way_for_the_next(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path
+) -> None:
+    """Of a session that left one line, and that line is refused, the reader is told where he looks."""
+    for text in (b"bad\n", b"bad as well\n"):
+        fake.broken = Answer(503)
+        dead = make(fake.url, tmp_path, timeout_s=0.0)
+        dead.start()
+        dead.write(text)
+        dead.exit()
+        dead.close()
+    fake.broken = None
+    fake.poison = lambda content: content.startswith("bad")
+    wrapper = make(fake.url, tmp_path)
+    wrapper.start()
+    notice = "ptyshipper: a line was refused (HTTP 500) and is left out"
+    assert wait_until(lambda: fake.shown() == [notice] * 2)
+    wrapper.exit()
+    wrapper.close()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_stored_but_500_doubles_its_batch_and_nothing_else(make: Make, fake: FakeAnvilOps) -> None:
