@@ -34,11 +34,6 @@ class Gatherer:
         self._began_us: int | None = None  # the session's beginning, on the monotonic clock
 
     @property
-    def is_ready(self) -> bool:
-        """Something was read and not taken yet."""
-        return bool(self._ready) or self._spare is not None
-
-    @property
     def due_s(self) -> float:
         """When what was begun has waited for long enough."""
         due_us = self._lines.due_us

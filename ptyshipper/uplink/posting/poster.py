@@ -95,7 +95,9 @@ class Poster(Delivery[events.Event, commands.Command]):
         if self._core.may_wake:
             # First say from where on to be woken, then look: the writer does it the other way round.
             self._ledger.wake_at_offset = self._gatherer.read_offset + 1
-            if self._has_more() or time.monotonic() >= self._gatherer.due_s:
+            # What was made ready ahead is none of that: it was taken before this came to sleep.
+            has_more = self._ledger.head.offset > self._gatherer.read_offset
+            if has_more or time.monotonic() >= self._gatherer.due_s:
                 self._ledger.wake_at_offset = NEVER
                 self._handle(events.DataCommitted(self._ledger.head.offset))
                 return
@@ -109,9 +111,6 @@ class Poster(Delivery[events.Event, commands.Command]):
             self._exchange.close()
         if now_s >= self._core.timer_s:
             self._handle(events.Ticked())
-
-    def _has_more(self) -> bool:
-        return self._gatherer.is_ready or self._ledger.head.offset > self._gatherer.read_offset
 
     def _carry_out(self, command: commands.Command) -> None:
         match command:

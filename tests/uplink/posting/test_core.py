@@ -543,7 +543,7 @@ def test_no_line_is_refused_again_but_after_a_pause_or_something_taken(
     backend.check(40)
     for number in poison:
         refused = [at for at, (what, _) in enumerate(log) if what == f"line {number}"]
-        assert len(refused) >= REFUSALS
+        assert len(refused) >= 3, "two might be chance"
         for one, other in pairwise(refused):
             was_taken = "204" in [what for what, _ in log[one:other]]
             assert was_taken or log[other][1] > log[one][1]

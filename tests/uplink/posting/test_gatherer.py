@@ -39,12 +39,10 @@ def texts(gatherer: Gatherer, *, to_the_end: bool = False) -> list[str]:
 def test_what_was_made_ready_ahead_is_taken_with_what_came_after(wrapper: Wrapper) -> None:
     gathering = gatherer(wrapper)
     wrapper.write(b"one\n")
-    assert not gathering.is_ready
     gathering.fill()
-    assert gathering.is_ready
+    assert gathering.read_offset == wrapper.spool.ledger.head.offset
     wrapper.write(b"two\n")
     assert texts(gathering) == ["one", "two"]
-    assert not gathering.is_ready
     assert texts(gathering) == []
 
 
@@ -52,7 +50,7 @@ def test_a_post_takes_as_many_lines_as_it_may_and_the_next_goes_on(wrapper: Wrap
     gathering = gatherer(wrapper)
     wrapper.write(b"".join(b"%d\n" % number for number in range(MAX_LINES + 1)))
     first = gathering.take(to_the_end=False)
-    assert (len(first.entries), first.is_full, gathering.is_ready) == (MAX_LINES, True, True)
+    assert (len(first.entries), first.is_full) == (MAX_LINES, True)
     second = gathering.take(to_the_end=False)
     assert ([entry.content for entry in second.entries], second.is_full) == ([b'"500"'], False)
 

@@ -543,6 +543,22 @@ def test_two_sessions_take_turns(make: Make, tmp_path: Path) -> None:
         assert fake.most_in_flight == 1
 
 
+def test_the_next_post_is_made_ready_while_the_backend_works(
+    make: Make, fake: FakeAnvilOps
+) -> None:
+    fake.broken = Fault.HANG
+    wrapper = make(fake.url, transport="http", timeout_s=0.2)
+    for _ in range(10):
+        wrapper.write((b"x" * 999 + b"\n") * 30)
+    wrapper.start()
+    assert wait_until(lambda: fake.requests)
+    assert fake.requests[0].line_count < 100, "of 300, since a post takes so many bytes"
+    delivery = wrapper.uplink._own
+    assert isinstance(delivery, Poster)
+    assert wait_until(lambda: delivery._gatherer.read_offset > 180_000), "two posts' lines"
+    assert len(fake.requests) == 1
+
+
 def test_memory_is_bounded_while_the_backend_hangs(
     make: Make, fake: FakeAnvilOps, tmp_path: Path
 ) -> None:
