@@ -138,6 +138,7 @@ class Core:
         self._waiting: deque[_Batch] = deque()
         self._aside: deque[_Batch] = deque()  # single lines, refused alone; after all that waits
         self._done = progress  # of which nothing is settled while anything before it is not
+        self._is_out_of_order = False  # something was put aside, and is not done with
         self._is_full = False
         self._to_the_end = False
         self._is_taking = False  # something was taken since a line was refused alone
@@ -265,6 +266,7 @@ class Core:
         is_taking, self._is_taking = self._is_taking, False
         if is_taking:
             self._aside.append(batch)
+            self._is_out_of_order = True
             return self._go_on(now_s)
         self._waiting.appendleft(batch)
         return self._pause(now_s + self._attempts.pause_s())
@@ -344,7 +346,8 @@ class Core:
 
     def _settle(self) -> list[Command]:
         """Nothing is done with before what was gathered before it."""
-        if self._waiting or self._aside:
+        self._is_out_of_order &= bool(self._waiting or self._aside)
+        if self._is_out_of_order:
             return []
         self._progress = self._done = self._done._replace(last_ms=self._stamps.last_ms)
         return [Settle(self._progress)]

@@ -53,7 +53,7 @@ class Poster(Delivery[events.Event, commands.Command]):
         # What another way delivered, or an earlier poster whose note was lost, is not there any more.
         done_offset = max(ledger.acked_offset, ledger.first_offset())
         progress = progresses.decode(self._notes.read()).at_least(done_offset)
-        may_change = plan.live and settings.transport == "auto"
+        may_change = settings.transport == "auto"
         now_s = time.monotonic()
         stamps = post.Stamps(self._envelope.started_ms, progress.last_ms)
         attempts = Attempts(plan, Backoff(random.random), limit)
@@ -139,8 +139,7 @@ class Poster(Delivery[events.Event, commands.Command]):
     def _post(self, command: commands.Post) -> None:
         body = self._envelope.body(command.entries, command.stamps_ms)
         self._is_attempt_over = False
-        within_s = min(TURN_WITHIN_S, self._core.timer_s - time.monotonic())
-        has_turn = self._post_turn.acquire(True, max(0.0, within_s))
+        has_turn = self._post_turn.acquire(True, TURN_WITHIN_S)
         try:
             answer = self._exchange.post(body, self._wait)
         except ConnectionFailed as failure:

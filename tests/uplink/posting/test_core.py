@@ -515,9 +515,41 @@ def test_an_envelope_that_is_refused_is_no_line_s_fault() -> None:
 
 def test_nothing_is_settled_behind_a_line_under_suspicion() -> None:
     script = Script()
-    backend = Backend(script, {7}, 500)
+    backend = Backend(script, {5}, 500)
     backend.run(entries(0, 8), until=lambda: len(backend.taken) == 7)
-    assert backend.settled == 0
+    assert backend.settled == 5 * LINE_BYTES, "a successor repeats nothing that came before it"
+    assert backend.run()
+    assert backend.settled == 8 * LINE_BYTES
+
+
+def test_a_line_under_suspicion_comes_before_anything_new() -> None:
+    """Also where the last of the others would be followed by a nap."""
+    script = Script()
+    script.post(*entries(0, 4))
+    script.answer(400)
+    assert posted(script.answer(204)) == [0, 1]
+    assert posted(script.answer(400)) == [0]
+    assert posted(script.answer(204)) == [1]
+    assert posted(script.answer(400)) == [2, 3]
+    script(FinishRequested(script.now_s + 10))
+    assert posted(script.answer(204)) == [1]
+    script = Script()
+    script.post(*entries(0, 4))
+    for status in (400, 204, 400, 204, 400):
+        script.answer(status)
+    assert posted(script.answer(204)) == [1]
+
+
+def test_nothing_is_settled_behind_one_of_two_lines_under_suspicion() -> None:
+    """The first to be cleared up may be the second."""
+    script = Script()
+    backend = Backend(script, {1, 6}, 500)
+    settled: list[int] = []
+    backend.run(
+        entries(0, 8),
+        until=lambda: bool(settled.append(backend.settled) or len(backend.notices) == 1),
+    )
+    assert set(settled) <= {0, LINE_BYTES}
     assert backend.run()
     assert backend.settled == 8 * LINE_BYTES
 

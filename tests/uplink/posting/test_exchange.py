@@ -180,3 +180,34 @@ def test_a_connection_that_the_server_closed_is_opened_again_before_the_post() -
         assert posting.post(BODY, wait).status == 204
         posting.close()
         assert fake.connections == 2
+
+
+class RefusingStream:
+    """Of a server that answers before it has read the request, and hangs up."""
+
+    def __init__(self) -> None:
+        self.answers = [b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n", b""]
+        self.sent = 0
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, data: memoryview, /) -> int:
+        if self.sent:
+            raise BrokenPipeError
+        self.sent = 100
+        return 100
+
+    def recv(self, size: int, /) -> bytes:
+        return self.answers.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_refusal_that_comes_before_the_request_was_read_counts(
+    fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posting = exchange_with(fake)
+    monkeypatch.setattr(Dialer, "open", lambda *_: RefusingStream())
+    assert posting.post(BODY, wait).status == 413

@@ -271,10 +271,7 @@ def test_who_goes_on_after_any_line_gives_the_rest(
     taken = first.lines[:stop]
     progress = START
     for line in taken:
-        ends = list(progress.ends)
-        ends[line.source] = line.end
-        open_line = (not line.is_whole) << line.source
-        progress = Progress(line.settled_offset, tuple(ends), 0, open_line, 0)
+        progress = progress.beyond([line])
     second = LineAssembler(progress, colours=False)
     rest: list[Line] = []
     for offset, record in first.records:
