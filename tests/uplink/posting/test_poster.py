@@ -547,6 +547,16 @@ def test_two_sessions_take_turns(make: Make, tmp_path: Path) -> None:
         assert fake.most_in_flight == 1
 
 
+def test_a_session_whose_post_hangs_does_not_hold_up_another(
+    make: Make, fake: FakeAnvilOps
+) -> None:
+    wrapper = make(fake.url)
+    wrapper.uplink._post_turn.acquire()  # as a post that hangs does, for half a minute
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: fake.rows)
+
+
 def test_the_next_post_is_made_ready_while_the_backend_works(
     make: Make, fake: FakeAnvilOps
 ) -> None:
