@@ -137,6 +137,15 @@ def test_a_line_is_posted_at_once_and_settled_when_taken() -> None:
     assert script.core.may_wake
 
 
+def test_what_a_successor_must_know_of_the_streams_is_settled_with_the_lines() -> None:
+    script = Script()
+    script(DataCommitted(1))
+    script(Gathered((entry(0),), False, 0, 0b11))
+    (settle, _) = script.answer(204)
+    assert isinstance(settle, Settle)
+    assert settle.progress == Progress(LINE_BYTES, (LINE_BYTES, 0, 0, 0), 0, 0, 0b11)
+
+
 def test_one_post_is_in_flight() -> None:
     script = Script()
     script.post(entry(0))
@@ -474,6 +483,27 @@ def test_a_notice_says_what_is_missing_and_to_whom_it_belongs() -> None:
     (settle, warning, _) = script.answer(204)
     assert isinstance(settle, Settle)
     assert warning == Warn("host:80 refused a line (HTTP 400), which is left out")
+
+
+def test_where_not_even_the_notice_is_taken_the_line_is_not_to_blame() -> None:
+    script = Script()
+    line = script.post(entry(0))
+    for status in (400, 204):
+        script.answer(status)
+    for _ in range(REFUSALS - 2):
+        script.wait()
+        script.answer(400)
+    script.wait()
+    (notice,) = script.answer(400)
+    assert isinstance(notice, Post)
+    disconnect, warning = script.answer(400)
+    assert isinstance(disconnect, Disconnect)
+    assert isinstance(warning, Warn)
+    assert "what is posted is refused (HTTP 400); will try again in minutes" in warning.text
+    (again,) = script.wait()
+    assert isinstance(again, Post)
+    assert (again.entries, script.core.left_out) == (line.entries, 0)
+    assert settled(script.answer(204)) == [LINE_BYTES]
 
 
 def test_a_leftover_makes_way_where_its_lines_are_not_taken_nor_anything_in_their_place() -> None:
