@@ -100,6 +100,8 @@ def test_what_a_pipe_carries_is_kept_but_for_what_the_api_does_not_take(
         (b"\x1b[?25l\x1b[2Jhello\x1b[3;4H\x1b[A there\x1b[?25h", "hello there"),
         (b"a\0b\x07c\x1b7\x1b(B\x1b", "abc"),
         ("日本\r".encode() + b"X", "X 本"),
+        (b"100% of it\r\x1b[Jdone", "done"),
+        (b"100% of it\x1b[1G\x1b[0Jdone", "done"),
         (b"working |\b/\b-\bdone", "working done"),
         (b"\x1bPq#0;1;0\x1b\\after", "after"),
     ],
