@@ -123,7 +123,6 @@ class Poster(Delivery[events.Event, commands.Command]):
                 self._reader.release(command.progress.offset, time.monotonic())
             case commands.Disconnect():
                 self._is_attempt_over = True
-                self._wanted = None
                 self._exchange.close()
             case commands.Warn():
                 self._warn(command.text)

@@ -459,6 +459,17 @@ def test_a_backend_that_does_not_take_it_holds_up_the_end_no_longer_than_the_dea
     assert len(wrapper.warnings) == 1
 
 
+def test_an_upgrade_that_is_answered_by_and_by_is_given_up_in_time(
+    make: Make, fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ptyshipper.uplink.core.CONNECT_TIMEOUT_S", 0.2)
+    fake.broken = SLOW_DRIP
+    wrapper = make(fake.url)
+    wrapper.start()
+    assert wait_until(lambda: fake.connections >= 2)
+    assert any("no answer in time; retrying" in warning for warning in wrapper.warnings)
+
+
 def test_an_answer_and_the_end_may_come_at_once(
     make: Make, fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
