@@ -143,4 +143,6 @@ class Delivery(Generic[Event, Command]):
                 if now_s >= until_s:
                     raise TimeoutError
         finally:
-            self._epoll.unregister(fd)
+            # Who gives an attempt up closes what it has opened, and then it is registered no more.
+            if not self._is_attempt_over:
+                self._epoll.unregister(fd)

@@ -17,7 +17,9 @@ import pytest
 from ptyshipper import records
 from ptyshipper.records import Kind
 from ptyshipper.uplink import backoff
+from ptyshipper.uplink.delivery import AttemptOver
 from ptyshipper.uplink.posting import core
+from ptyshipper.uplink.posting.exchange import Exchange
 from ptyshipper.uplink.posting.poster import Poster
 from tests.spool.spools import die
 from tests.support.fake_anvilops import (
@@ -457,6 +459,32 @@ def test_a_backend_that_does_not_take_it_holds_up_the_end_no_longer_than_the_dea
     assert wrapper.exit() < 1.2
     assert not wrapper.uplink.delivered
     assert len(wrapper.warnings) == 1
+
+
+@pytest.mark.parametrize("fault", [Fault.HANG, SLOW_DRIP], ids=str)
+def test_a_post_that_is_not_answered_in_time_is_sent_again(
+    make: Make, fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch, fault: Fault | Raw
+) -> None:
+    monkeypatch.setattr(core, "ANSWER_TIMEOUT_S", 0.2)
+    failed: list[object] = []
+    monkeypatch.setattr(Exchange, "post", noting_failures(Exchange.post, failed))
+    fake.faults.append(fault)
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: fake.shown() == ["x"])
+    assert [type(failure) for failure in failed] == [AttemptOver]
+
+
+def noting_failures(post: Callable[..., object], failed: list[object]) -> Callable[..., object]:
+    def noting(*args: object) -> object:
+        try:
+            return post(*args)
+        except BaseException as failure:
+            failed.append(failure)
+            raise
+
+    return noting
 
 
 def test_an_upgrade_that_is_answered_by_and_by_is_given_up_in_time(
