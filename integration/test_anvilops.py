@@ -314,21 +314,16 @@ def test_the_last_upload_fails_and_the_status_is_the_program_s(
     tmp_path: Path, fault: Fault | Answer
 ) -> None:
     """What is left waits for the next run in the same spool."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
     with FakeAnvilOps() as fake:
-        program = f"import os; print('first', flush=True); os.read(0, 1); print('last'); os._exit({STATUS})"
-        program = program.replace("; os._exit", "; import sys; sys.stdout.flush(); os._exit")
-        wrapped = Running(
-            [
-                "sh",
-                "-c",
-                f'(sleep {PATIENCE_S / 20 * 1.5}; echo) | exec "$@"',
-                "sh",
-                *python(program),
-            ],
-            environ(fake.url, tmp_path / "spool", flush_timeout_s="1"),
-        )
+        wrapped = wrap(
+            fake, tmp_path, "sh", "-c", f'echo first; read -r line < "$0"; echo last; exit {STATUS}',
+            str(fifo), flush_timeout_s="1",
+        )  # fmt: skip
         until(lambda: fake.rows, "the first is stored")
         fake.broken = fault
+        fifo.write_text("go on\n")
         assert wrapped.wait() == STATUS
         assert len(wrapped.warnings) == 1
         assert TOKEN not in wrapped.warnings[0]

@@ -25,7 +25,6 @@ ELSEWHERE = {
     "uplink/connection.py": "tests/uplink/test_uplink.py",
     "uplink/control.py": "tests/uplink/test_uplink.py",
     "uplink/courier.py": "tests/uplink/test_uplink.py",
-    "uplink/delivery.py": "tests/uplink/test_uplink.py",
     "uplink/events.py": "tests/uplink/test_core.py",
     "uplink/posting/commands.py": "tests/uplink/posting/test_core.py",
     "uplink/posting/events.py": "tests/uplink/posting/test_core.py",

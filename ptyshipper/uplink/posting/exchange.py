@@ -68,7 +68,6 @@ class Exchange:
             if self._stream is None:
                 self._stream = self._dialer.open(wait)
                 self._http = h11.Connection(h11.CLIENT)
-                self._keep_alive_s = KEEP_ALIVE_S
             self._send(self._stream, body, wait)
             answer = self._receive(self._stream, wait)
         except h11.RemoteProtocolError:

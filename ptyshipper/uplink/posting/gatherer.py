@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from ptyshipper.records import Kind, decode, read_gap
+from ptyshipper.records import decode
 from ptyshipper.spool.reader import SpoolReader
 from ptyshipper.uplink.attempts import FOREVER_S
 from ptyshipper.uplink.posting import post
@@ -80,8 +80,7 @@ class Gatherer:
                     self._began_us = now_us - record.time_us
                 for line in self._lines.feed(record, offset):
                     yield from self._envelope.entries(line)
-                is_gap = record.kind == Kind.GAP
-                offset += read_gap(record.payload).span if is_gap else record.size
+                offset += record.size  # of a gap it is not, but nothing follows one in its batch
 
     def _now_us(self) -> int:
         """The session's time: as far from a record's as it is since that was read, or a little less."""

@@ -140,6 +140,14 @@ def test_silence_gives_what_was_begun() -> None:
     assert given.feed(out(b"\nnext\n", time_us=9_000_000))[0].text == "next", "no empty line"
 
 
+def test_a_successor_takes_the_newline_of_what_was_given_for_no_line_of_its_own() -> None:
+    given = Given(out(b"Password: "))
+    (piece,) = given.assembler.flush_silent(SILENCE_US)
+    successor = LineAssembler(START.beyond([piece]), colours=False)
+    newline = out(b"\nnext\n", time_us=9_000_000)
+    assert [line.text for line in successor.feed(newline, given.offset)] == ["next"]
+
+
 def test_the_records_own_times_tell_what_silence_is() -> None:
     """So that a successor makes the same lines of the same records."""
     assert texts(out(b"a", time_us=0), out(b"b\n", time_us=SILENCE_US)) == ["a", "b"]

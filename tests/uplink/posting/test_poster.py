@@ -18,7 +18,7 @@ from ptyshipper import records
 from ptyshipper.records import Kind
 from ptyshipper.uplink import backoff
 from ptyshipper.uplink.delivery import AttemptOver
-from ptyshipper.uplink.posting import core
+from ptyshipper.uplink.posting import core, lines
 from ptyshipper.uplink.posting.exchange import Exchange
 from ptyshipper.uplink.posting.poster import Poster
 from tests.spool.spools import die
@@ -485,6 +485,44 @@ def noting_failures(post: Callable[..., object], failed: list[object]) -> Callab
             raise
 
     return noting
+
+
+def test_after_a_failure_the_next_post_has_a_connection_of_its_own(
+    make: Make, fake: FakeAnvilOps
+) -> None:
+    """Behind one address are several replicas, and a connection is to one of them."""
+    fake.faults.append(Answer(503))
+    wrapper = make(fake.url)
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: fake.rows)
+    refused, taken = (request for request in fake.requests if request.line_count)
+    assert refused.connection != taken.connection
+
+
+def test_leftovers_wait_until_the_backend_has_taken_something(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path
+) -> None:
+    fake.broken = Answer(403)
+    wrapper = make(fake.url, tmp_path, transport="http")
+    wrapper.start()
+    wrapper.write(b"x\n")
+    assert wait_until(lambda: wrapper.warnings)
+    assert not wrapper.uplink._has_started_leftovers
+
+
+def test_a_stream_that_waits_in_mid_line_does_not_fill_a_small_spool(
+    make: Make, fake: FakeAnvilOps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing behind its beginning can be released until it is given."""
+    monkeypatch.setattr(lines, "SILENCE_US", 10**12)
+    wrapper = make(fake.url, tmp_path, max_bytes=2**19)
+    wrapper.start()
+    wrapper.write(b"begun", Kind.STDERR)
+    for number in range(20):
+        wrapper.write(b"%d" % number + b"x" * 50_000 + b"\n")
+        assert wait_until(lambda number=number: len(fake.shown("stdout")) > number)
+    assert fake.shown("stderr") == ["begun"]
 
 
 def test_an_upgrade_that_is_answered_by_and_by_is_given_up_in_time(
