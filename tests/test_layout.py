@@ -17,7 +17,7 @@ ELSEWHERE = {
     "bundle/standins/signal.py": "integration/test_bundle.py",
     "bundle/standins/uuid.py": "integration/test_bundle.py",
     "errors.py": "tests/test_cli.py",
-    "backend/store/base.py": "tests/backend/store/test_sqlite.py",
+    "backend/store/base.py": "tests/backend/store/test_contract.py",
     "pump/sink.py": "tests/pump/test_loop.py",
     "spool/ledger.py": "tests/spool/test_spool.py",
     "uplink/commands.py": "tests/uplink/test_core.py",

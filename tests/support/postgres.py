@@ -108,10 +108,10 @@ class Postgres:
         _send(self._processes(), signal.SIGCONT)
 
     def stop(self) -> None:
-        """Shut it down as one that nobody uses any more."""
+        """Shut it down, whoever is connected."""
         if self._process is not None:
             self.thaw()
-            self._process.send_signal(signal.SIGQUIT)
+            self._process.send_signal(signal.SIGINT)
             self._process.wait(PATIENCE_S)
             self._process = None
 
@@ -135,16 +135,17 @@ class Postgres:
 
 
 def query(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+    """``ask``, where no loop runs."""
+    return asyncio.run(ask(url, sql, *parameters))
+
+
+async def ask(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
     """The rows that a statement returns, on a connection of its own."""
-
-    async def run() -> list[tuple[object, ...]]:
-        connection = await asyncpg.connect(url, timeout=PATIENCE_S)
-        try:
-            return [tuple(row) for row in await connection.fetch(sql, *parameters)]
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    connection = await asyncpg.connect(url, timeout=PATIENCE_S)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql, *parameters)]
+    finally:
+        await connection.close()
 
 
 @contextmanager
