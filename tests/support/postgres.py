@@ -123,15 +123,14 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://{_USER}@127.0.0.1:{self._port}/{database}"
 
-    def database(self) -> str:
-        """The URL of a fresh, empty database."""
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """The URL of a fresh, empty database, which is dropped in the end."""
         name = f"test{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name}", "postgres")
-        return self.url(name)
-
-    def execute(self, sql: str, database: str) -> None:
-        """Run statements as the server's owner, in the database with that name."""
-        query(self.url(database), sql)
+        query(self.url("postgres"), f"CREATE DATABASE {name}")
+        yield self.url(name)
+        # A server that was killed reads every file that is left.
+        query(self.url("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def query(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:

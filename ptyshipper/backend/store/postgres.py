@@ -38,7 +38,14 @@ from ptyshipper.backend.store.base import (
     session_of,
     state_of,
 )
-from ptyshipper.backend.store.connections import Connection, Connections, connect, one_line, place
+from ptyshipper.backend.store.connections import (
+    Connection,
+    Connections,
+    connect,
+    is_misread,
+    one_line,
+    place,
+)
 from ptyshipper.backend.store.migration import migrate
 from ptyshipper.errors import BackendError
 
@@ -110,7 +117,8 @@ class PostgresStore:
         except BackendError:
             raise
         except Exception as error:
-            raise BackendError(f"can't use {place(url)}: {one_line(error)}") from None
+            where = "Postgres" if is_misread(error) else place(url)
+            raise BackendError(f"can't use {where}: {one_line(error)}") from None
         return store
 
     async def _register(self, connection: Connection) -> None:

@@ -95,10 +95,16 @@ def test_failure_is_told_in_one_line() -> None:
         assert one_line(error) == told
 
 
-def test_place_has_neither_user_nor_password_nor_options() -> None:
-    url = "postgresql://me:s3cr@t@db.example:5433/logs?password=s3cret"
-    assert place(url) == "postgresql://db.example:5433/logs"
-    assert "s3cret" not in place("postgresql://me:s3cret@[bad/logs")
+def test_place_is_hosts_and_ports() -> None:
+    """Neither user nor password, options nor what may be the rest of a password."""
+    for url, told in (
+        ("postgresql://me:s3cret@db.example:5433/logs?password=s3cret", "db.example:5433"),
+        ("postgresql://me:s3cr@t@one:1,two:2/logs", "one:1,two:2"),
+        ("postgresql://db.example/logs", "db.example"),
+    ):
+        assert place(url) == f"Postgres at {told}"
+    for url in ("postgresql:///logs?host=/run/postgresql", "postgresql://me:s3cret@[bad/logs"):
+        assert place(url) == "Postgres"
 
 
 async def test_server_that_is_not_there_is_a_store_error(postgres: Postgres) -> None:
