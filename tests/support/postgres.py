@@ -124,13 +124,17 @@ class Postgres:
         return f"postgresql://{_USER}@127.0.0.1:{self._port}/{database}"
 
     @contextmanager
-    def database(self) -> Iterator[str]:
+    def database(self, options: str = "") -> Iterator[str]:
         """The URL of a fresh, empty database, which is dropped in the end."""
         name = f"test{next(self._numbers)}"
-        query(self.url("postgres"), f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} {options}")
         yield self.url(name)
         # A server that was killed reads every file that is left.
-        query(self.url("postgres"), f"DROP DATABASE {name} WITH (FORCE)")
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, sql: str) -> None:
+        """Run a statement as the server's owner."""
+        query(self.url("postgres"), sql)
 
 
 def query(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:

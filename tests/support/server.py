@@ -28,7 +28,7 @@ START_WITHIN_S = 15.0
 _SERVE = (
     "import os, sys; from pathlib import Path; from ptyshipper.backend.app import serve; "
     "serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), announce=print,"
-    " store_url=os.environ.get('PTYSHIPPER_STORE'))"
+    " store_url=os.environ['PTYSHIPPER_STORE'] or None)"
 )
 
 
@@ -41,7 +41,7 @@ class Server:
 
     def __init__(self, data_dir: Path, store_url: str | None = None) -> None:
         self.data_dir = data_dir
-        self._store = {} if store_url is None else {STORE_VARIABLE: store_url}
+        self._store = {STORE_VARIABLE: store_url or ""}
         self.process: subprocess.Popen[bytes] | None = None
         self.state = statefile.ServerState("", "", "", 0)
         self._port = 0
