@@ -21,6 +21,7 @@ from ptyshipper.backend import tokens
 from ptyshipper.records import decode
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
+from ptyshipper.wire.paths import INGEST_PATH
 from tests.support.patience import PATIENCE_S, until
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.running import kill_all
@@ -81,7 +82,7 @@ def make_replicas(tmp_path: Path, url: str) -> Iterator[Server]:
             tokens.read_or_make(data_dir)
             issued = (data_dir / tokens.FILE_NAME).read_bytes()
         (data_dir / tokens.FILE_NAME).write_bytes(issued)
-        yield Server(data_dir, url)
+        yield Server(data_dir, store_url=url)
 
 
 def test_session_goes_on_at_another_backend(replicas: list[Server]) -> None:
@@ -175,13 +176,18 @@ def test_of_two_connections_at_once_the_later_wins(
 
 
 def wrappers(
-    server: Server, url: str, spool: Path, chance: random.Random, size: int = 3_000_000
+    server: Server,
+    url: str,
+    spool: Path,
+    chance: random.Random,
+    size: int = 3_000_000,
+    pause_ms: int = 20,
 ) -> list[WrappedWriter]:
     """One of each kind."""
     return [
         WrappedWriter(
             server, spool, way, chance.randrange(2**31), size * FACTOR,
-            url=url, pause_ms=20, exit=status,
+            url=url, pause_ms=pause_ms, exit=status,
         )
         for status, way in enumerate(WAYS)
     ]  # fmt: skip
@@ -279,12 +285,13 @@ def test_everything_at_once(
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs to mount a disk")
 def test_full_disk_of_the_database_loses_nothing(tmp_path: Path, chance: random.Random) -> None:
-    """Nothing is acknowledged while it is full; when there is room again, all of it is stored."""
+    """Nothing is acknowledged while it is full; when there is room again, all of it is stored. An empty
+    database takes half of this disk."""
     with running_postgres() as postgres:
         disk = postgres.directory / "disk"
         disk.mkdir()
         owner = postgres.directory.stat().st_uid
-        options = f"size=24m,mode=700,uid={owner}"
+        options = f"size=16m,mode=700,uid={owner}"
         mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(disk)]
         if subprocess.run(mount, stderr=subprocess.DEVNULL).returncode != 0:
             pytest.skip("needs to mount a disk")
@@ -302,9 +309,8 @@ def fill_and_make_room(tmp_path: Path, url: str, disk: Path, chance: random.Rand
     server = next(make_replicas(tmp_path, url))
     server.start()
     try:
-        runs = wrappers(
-            server, server.state.url + "/api/logs/ingest", tmp_path / "spool", chance, 8_000_000
-        )
+        url = server.state.url + INGEST_PATH
+        runs = wrappers(server, url, tmp_path / "spool", chance, size=5_000_000, pause_ms=5)
         until(lambda: "No space left on device" in server.log_path.read_text(), "the disk is full")
         subprocess.run(["mount", "-o", "remount,size=400m", str(disk)], check=True)
         check_all(runs, [server])

@@ -23,7 +23,7 @@ QUIET_AFTER_US = 300_000_000
 """A session of posts has no connection and no end: without one for so long it is quiet."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_WALL_US = 253_402_300_799_999_999
+MAX_WALL_US = 253_402_300_799_999_999
 """The last microsecond of the year 9999, which is as far as RFC 3339 goes."""
 MAX_INTEGER = 2**63 - 1
 MARK = Struct(">qq")
@@ -68,7 +68,7 @@ def read_description(fields: dict[str, Any]) -> Description:
         raise ProtocolError(CloseCode.MALFORMED, "command is no list of strings")
     if not isinstance(tty, bool):
         raise ProtocolError(CloseCode.MALFORMED, "tty is neither true nor false")
-    if not isinstance(started_at_us, int) or not _is_integer(started_at_us, 0, _MAX_WALL_US):
+    if not isinstance(started_at_us, int) or not _is_integer(started_at_us, 0, MAX_WALL_US):
         raise ProtocolError(CloseCode.MALFORMED, "started_at_us is no time before the year 10000")
     # JSON may escape half a surrogate pair, or a NUL, which not every database takes as text.
     hostname = hostname.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
@@ -167,6 +167,7 @@ class Session:
             "state": state,
             "exit_code": self.exit_code,
             "exit_signal": self.exit_signal,
+            "first_offset": self.first_offset,
             "bytes": self.output_bytes,
             "entries": self.entries,
             "gaps": self.gaps,
@@ -248,7 +249,7 @@ def session_id_of(text: str) -> bytes | None:
 
 def rfc3339(wall_us: int) -> str:
     """Unix time in microseconds as RFC 3339 in UTC with milliseconds, at most the year 9999's end."""
-    moment = _EPOCH + timedelta(microseconds=min(wall_us, _MAX_WALL_US) // 1000 * 1000)
+    moment = _EPOCH + timedelta(microseconds=min(wall_us, MAX_WALL_US) // 1000 * 1000)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 

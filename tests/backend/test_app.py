@@ -14,9 +14,15 @@ from websockets.exceptions import ConnectionClosed
 
 from ptyshipper import statefile
 from ptyshipper.backend.app import serve
-from ptyshipper.errors import BackendError, UsageError
+from ptyshipper.errors import BackendError
+from ptyshipper.serve_config import ServeSettings, serve_settings
 from ptyshipper.wire.closing import CloseCode
 from tests.support.server import REPOSITORY, Server, Shipper, output, running_server, start_record
+
+
+def settings(data_dir: Path, **flags: str) -> ServeSettings:
+    """Of a backend in this process, on a free port."""
+    return serve_settings({}, {"port": "0", "data_dir": str(data_dir), **flags})
 
 
 def test_graceful_stop_stores_acknowledges_and_tidies_up(tmp_path: Path) -> None:
@@ -81,18 +87,10 @@ def test_failing_sweep_is_told_and_not_the_last(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-@pytest.mark.parametrize("port", [-1, 65_536, 1 << 70])
-def test_port_that_is_none_is_told_in_one_line(tmp_path: Path, port: int) -> None:
-    """Before anything is made for it."""
-    with pytest.raises(UsageError, match=f"no port {port}"):
-        serve("127.0.0.1", port, tmp_path / "data", announce=print)
-    assert not (tmp_path / "data").exists()
-
-
 def test_second_backend_of_a_directory_is_refused(server: Server) -> None:
     """And leaves the first one's server.json alone."""
     with pytest.raises(BackendError, match="another 'ptyshipper serve'"):
-        serve("127.0.0.1", 0, server.data_dir, announce=print)
+        serve(settings(server.data_dir), announce=print)
     assert statefile.read(server.data_dir) == server.state
 
 
@@ -107,7 +105,7 @@ def test_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(BackendError) as caught:
-            serve("127.0.0.1", port, tmp_path / "data", announce=print)
+            serve(settings(tmp_path / "data", port=str(port)), announce=print)
     assert str(port) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert statefile.read(tmp_path / "data") is None
@@ -116,22 +114,24 @@ def test_port_in_use_is_told_in_one_line(tmp_path: Path) -> None:
 def test_directory_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BackendError, match="can't make the directory") as caught:
-        serve("127.0.0.1", 0, tmp_path / "file" / "data", announce=print)
+        serve(settings(tmp_path / "file" / "data"), announce=print)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["no such host", "999.1.1.1"])
 def test_host_that_is_none_is_told_in_one_line(tmp_path: Path, host: str) -> None:
     with pytest.raises(BackendError, match="can't listen"):
-        serve(host, 0, tmp_path / "data", announce=print)
+        serve(settings(tmp_path / "data", host=host), announce=print)
 
 
 def test_announces_where_it_listens_once_it_does(tmp_path: Path) -> None:
     """The url in server.json is the one announced, and a wildcard address is not part of it."""
     code = (
-        "import os, signal, sys; from pathlib import Path; from ptyshipper.backend.app import serve\n"
+        "import os, signal, sys; from ptyshipper.backend.app import serve\n"
+        "from ptyshipper.serve_config import serve_settings\n"
         "def announce(line): print(line, flush=True); os.kill(os.getpid(), signal.SIGTERM)\n"
-        "serve('0.0.0.0', 0, Path(sys.argv[1]), announce=announce)"
+        "flags = {'host': '0.0.0.0', 'port': '0', 'data_dir': sys.argv[1]}\n"
+        "serve(serve_settings({}, flags), announce=announce)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "data"],

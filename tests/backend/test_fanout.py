@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
+from ptyshipper.backend.digest import NO_LINES
 from ptyshipper.backend.fanout import QUEUE_BYTES, Fanout
 from ptyshipper.backend.session import Chunk
 
 SESSION, OTHER = bytes(16), bytes(15) + b"\x01"
+APP = 7
 
 
 def chunk(first: int, size: int) -> Chunk:
-    return Chunk(first, first + size, 0, 0, 0, 0, 0, bytes(size))
+    return Chunk(first, first + size, 0, 0, 0, 0, NO_LINES, bytes(size))
 
 
 def test_chunk_is_taken_at_its_offset_only() -> None:
@@ -19,7 +21,7 @@ def test_chunk_is_taken_at_its_offset_only() -> None:
     fanout = Fanout()
     viewer = fanout.subscribe(SESSION)
     for first in (0, 10, 20):
-        fanout.publish(SESSION, chunk(first, 10))
+        fanout.publish(SESSION, APP, chunk(first, 10))
     assert viewer.take(5) is None  # history holds 5 to 10: only the store can give it
     assert viewer.take(10) == chunk(10, 10)
     assert viewer.take(30) is None
@@ -29,7 +31,7 @@ def test_chunk_is_taken_at_its_offset_only() -> None:
 def test_other_sessions_do_not_reach_a_viewer() -> None:
     fanout = Fanout()
     viewer = fanout.subscribe(SESSION)
-    fanout.publish(OTHER, chunk(0, 10))
+    fanout.publish(OTHER, APP, chunk(0, 10))
     assert viewer.take(0) is None
 
 
@@ -39,10 +41,28 @@ def test_slow_viewer_loses_its_queue_and_nothing_else() -> None:
     slow, quick = fanout.subscribe(SESSION), fanout.subscribe(SESSION)
     size = QUEUE_BYTES // 4
     for index in range(6):
-        fanout.publish(SESSION, chunk(index * size, size))
+        fanout.publish(SESSION, APP, chunk(index * size, size))
         assert quick.take(index * size) is not None
     assert slow.take(0) is None
     assert slow.take(4 * size) == chunk(4 * size, size)
+
+
+def test_app_is_woken_by_each_of_its_sessions() -> None:
+    """And by no other's; it is handed no chunk, since they come in no order that it could use."""
+
+    async def scenario() -> list[bool]:
+        fanout = Fanout()
+        watching, other = fanout.subscribe_app(APP), fanout.subscribe_app(APP + 1)
+        fanout.publish(SESSION, APP, chunk(0, 10))
+        fanout.publish(OTHER, APP, None)
+        fanout.publish(OTHER, None, None)
+        assert watching.take(0) is None
+        woken = [await viewer.wait(0.01) for viewer in (watching, watching, other)]
+        fanout.unsubscribe(APP, watching)
+        fanout.publish(SESSION, APP, None)
+        return [*woken, await watching.wait(0.01)]
+
+    assert asyncio.run(scenario()) == [True, False, False, False]
 
 
 def test_unsubscribed_viewer_gets_nothing() -> None:
@@ -51,7 +71,7 @@ def test_unsubscribed_viewer_gets_nothing() -> None:
     viewer = fanout.subscribe(SESSION)
     fanout.unsubscribe(SESSION, viewer)
     fanout.unsubscribe(SESSION, viewer)
-    fanout.publish(SESSION, chunk(0, 10))
+    fanout.publish(SESSION, APP, chunk(0, 10))
     assert viewer.take(0) is None
 
 
@@ -62,7 +82,7 @@ def test_commit_between_look_and_wait_is_not_missed() -> None:
         loop = asyncio.get_running_loop()
         fanout = Fanout()
         viewer = fanout.subscribe(SESSION)
-        fanout.publish(SESSION, None)
+        fanout.publish(SESSION, APP, None)
         began_s = loop.time()
         await viewer.wait(5)
         woken_s = loop.time()

@@ -109,7 +109,8 @@ class Opening(NamedTuple):
     """A connection asks for a session, which is made where it is new.
 
     Its epoch becomes the next one, it counts as connected to this process (unless ``is_posted``), and
-    it was seen ``now_us`` (Unix time).
+    it was seen ``now_us`` (Unix time). It is refused where there is such a session of another
+    deployment, or one that came in the other way.
     """
 
     session_id: bytes
@@ -151,6 +152,18 @@ class Query:
     state: str | None = None
     now_us: int = 0
     changed_after: int | None = None
+
+
+class Sketch(NamedTuple):
+    """What is known of a chunk without its records; ``record_bytes`` is what they take."""
+
+    first_offset: int
+    end_offset: int
+    first_time_us: int
+    last_time_us: int
+    first_entry: int
+    end_entry: int
+    record_bytes: int
 
 
 class Token(NamedTuple):
@@ -286,7 +299,8 @@ class Store(Protocol):
         openings.
 
         A write is refused where its session's epoch has passed, or its chunk does not begin where
-        the stored session ends: another connection took over. An opening may be refused where one
+        the stored session ends: another connection took over. An opening is refused where there is
+        such a session of another deployment, or one that came in the other way, and may be where one
         that was asked for later has come before it. A written session's ``last_arrival`` is set.
         Of each session in an epoch there is one write at most, of each session one opening.
 
@@ -312,6 +326,9 @@ class Store(Protocol):
     async def chunk_at(self, session: int, offset: int) -> Chunk | None:
         """The last chunk that begins at or before ``offset``, without its records and marks; the first
         one where none does; None where there is no chunk."""
+
+    async def outline(self, session: int, from_offset: int, limit: int) -> list[Sketch]:
+        """The first ``limit`` chunks of the session that begin at or behind ``from_offset``, in order."""
 
     async def horizon(self) -> int:
         """Every entry with this id or a smaller one can be read by now; others will have greater ones."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
+from ptyshipper.backend.journal import NAME
 from ptyshipper.backend.session import Chunk, Session, command_text
 from ptyshipper.backend.store.base import (
     CHUNK_COLUMNS,
@@ -30,6 +31,7 @@ from ptyshipper.backend.store.base import (
     Committed,
     Opening,
     Query,
+    Sketch,
     Token,
     Write,
     arrivals_of,
@@ -76,6 +78,11 @@ _CHUNK_AT = f"""
         (SELECT max(first_offset) FROM chunks WHERE session = $1 AND first_offset <= $2),
         (SELECT min(first_offset) FROM chunks WHERE session = $1))
 """
+_OUTLINE = """
+    SELECT first_offset, end_offset, first_time_us, last_time_us, first_entry, end_entry,
+        octet_length(records)
+    FROM chunks WHERE session = $1 AND first_offset >= $2 ORDER BY first_offset LIMIT $3
+"""
 _ADD_TOKEN = f"""
     INSERT INTO tokens ({_TOKEN_COLUMNS})
     VALUES ({", ".join(f"${number + 1}" for number in range(len(TOKEN_COLUMNS)))}) RETURNING number
@@ -86,7 +93,7 @@ _REVOKE_TOKEN = """
 
 _in_order = itemgetter(*SESSION_COLUMNS)
 
-log = logging.getLogger("ptyshipper.backend")
+log = logging.getLogger(NAME)
 
 
 class PostgresStore:
@@ -179,6 +186,10 @@ class PostgresStore:
     async def chunk_at(self, session: int, offset: int) -> Chunk | None:
         rows = await self._read(_CHUNK_AT, session, offset)
         return chunk_of(rows[0]) if rows else None
+
+    async def outline(self, session: int, from_offset: int, limit: int) -> list[Sketch]:
+        rows = await self._read(_OUTLINE, session, from_offset, limit)
+        return [Sketch._make(row) for row in rows]
 
     async def horizon(self) -> int:
         arrival: int = (await self._read("SELECT arrival FROM ledger"))[0][0]

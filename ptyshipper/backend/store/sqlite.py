@@ -33,6 +33,7 @@ from ptyshipper.backend.store.base import (
     Committed,
     Opening,
     Query,
+    Sketch,
     Token,
     Write,
     arrivals_of,
@@ -45,6 +46,7 @@ from ptyshipper.errors import BackendError, StoreError
 
 FILE_NAME = "ptyshipper.db"
 _BUSY_MS = 250
+_GUEST_BUSY_MS = 10_000
 _VACUUM_PAGES = 256
 
 _SETTINGS = (
@@ -69,6 +71,7 @@ _OPEN_SESSION = f"""
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
     ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, replica = excluded.replica,
         last_seen_us = excluded.last_seen_us
+    WHERE deployment_id IS excluded.deployment_id AND is_posted = excluded.is_posted
     RETURNING {_SESSION_COLUMNS}
 """
 _UPDATE_SESSION = f"""
@@ -90,6 +93,11 @@ _CHUNK_AT = f"""
     WHERE session = ?1 AND first_offset = coalesce(
         (SELECT max(first_offset) FROM chunks WHERE session = ?1 AND first_offset <= ?2),
         (SELECT min(first_offset) FROM chunks WHERE session = ?1))
+"""
+_OUTLINE = """
+    SELECT first_offset, end_offset, first_time_us, last_time_us, first_entry, end_entry,
+        length(records)
+    FROM chunks WHERE session = ? AND first_offset >= ? ORDER BY first_offset LIMIT ?
 """
 _OLDEST = """
     SELECT number, first_arrival FROM sessions WHERE first_arrival IS NOT NULL
@@ -123,21 +131,28 @@ _BURY = """
 class SqliteStore:
     """A ``Store`` in DIR/ptyshipper.db, which this process has to itself.
 
+    As a ``guest`` it leaves sessions to the process that has them, and is asked for tokens alone.
+
     Raises:
         BackendError: the database can't be opened, is damaged, or is a newer version's.
+        StoreOutdated: to a guest; whoever has the directory alone has to open it first.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, guest: bool = False) -> None:
         path = data_dir / FILE_NAME
+        busy_ms = _GUEST_BUSY_MS if guest else _BUSY_MS
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000)
-            self._configure(path)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
+            self._configure(path, guest)
         except sqlite3.Error as error:
             raise BackendError(f"can't use the database {path}: {error}") from None
 
-    def _configure(self, path: Path) -> None:
+    def _configure(self, path: Path, guest: bool) -> None:
         for setting in _SETTINGS:
             self._db.execute(f"PRAGMA {setting}")
+        if guest:
+            upgrade.check(self._db, path)
+            return
         upgrade.upgrade(self._db, path)
         # Whoever was connected when the last process died was seen until it last said so.
         self._db.execute("BEGIN IMMEDIATE")
@@ -192,7 +207,7 @@ class SqliteStore:
         except sqlite3.Error:
             pass  # SQLite has rolled back by itself, or will when the next BEGIN reads the log
 
-    def _open(self, opening: Opening) -> Session:
+    def _open(self, opening: Opening) -> Session | None:
         about = opening.description
         row = self._db.execute(
             _OPEN_SESSION,
@@ -210,7 +225,7 @@ class SqliteStore:
                 opening.now_us,
             ),
         ).fetchone()
-        return session_of(row)
+        return None if row is None else session_of(row)
 
     def _write(self, session: Session, chunk: Chunk | None) -> bool:
         """Whether it could be written: the session is still this connection's."""
@@ -300,6 +315,9 @@ class SqliteStore:
     async def chunk_at(self, session: int, offset: int) -> Chunk | None:
         rows = self._read(_CHUNK_AT, (session, offset))
         return chunk_of(rows[0]) if rows else None
+
+    async def outline(self, session: int, from_offset: int, limit: int) -> list[Sketch]:
+        return [Sketch._make(row) for row in self._read(_OUTLINE, (session, from_offset, limit))]
 
     async def horizon(self) -> int:
         arrival: int = self._read("SELECT arrival FROM ledger", ())[0][0]

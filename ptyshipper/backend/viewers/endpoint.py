@@ -14,8 +14,10 @@ from starlette.types import Receive, Scope, Send
 from ptyshipper.backend.access import Access, View, accept, close_message
 from ptyshipper.backend.fanout import Fanout, Subscription
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.session import Chunk, records_from, session_id_of
 from ptyshipper.backend.store.base import Store
+from ptyshipper.backend.viewers.seats import NO_SEAT_RETRY_S, Seats
 from ptyshipper.errors import StoreError
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
@@ -33,10 +35,14 @@ log = logging.getLogger("ptyshipper.backend")
 class ViewEndpoint:
     """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
 
-    def __init__(self, store: Store, fanout: Fanout, access: Access) -> None:
+    def __init__(
+        self, store: Store, fanout: Fanout, access: Access, seats: Seats, refusals: Refusals
+    ) -> None:
         self._store = store
         self._fanout = fanout
         self._access = access
+        self._seats = seats
+        self._refusals = refusals
         # One read of history in a turn of the loop, however many viewers want one: ingest is ready
         # in every turn.
         self._history = asyncio.Lock()
@@ -48,10 +54,17 @@ class ViewEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             view = await self._access.reader(scope)
-            refused = view if isinstance(view, HTTPStatus) else None
-            if await accept(scope, receive, send, refused, messages.VIEWER_SUBPROTOCOL):
-                assert isinstance(view, View)
-                await self._serve(view, scope, receive, send)
+            if isinstance(view, HTTPStatus):
+                await accept(scope, receive, send, view, messages.VIEWER_SUBPROTOCOL)
+                return
+            with self._seats.seat("records") as has_seat:
+                refused = None if has_seat else HTTPStatus.SERVICE_UNAVAILABLE
+                if not has_seat:
+                    self._refusals.note("viewer", "seats", scope)
+                if await accept(
+                    scope, receive, send, refused, messages.VIEWER_SUBPROTOCOL, NO_SEAT_RETRY_S
+                ):
+                    await self._serve(view, scope, receive, send)
         except OSError:
             pass  # it went away: ASGI's sign for that
 
@@ -70,15 +83,23 @@ class ViewEndpoint:
         showing = asyncio.create_task(
             self._show(view, session_id, offset, follow, subscription, send), name="viewer"
         )
+        closing = list[asyncio.Task[None]]()
+
+        def lock_out() -> None:
+            showing.cancel()
+            reason = "the token was revoked or has expired"
+            closing.append(asyncio.create_task(_close(send, CloseCode.UNAUTHORIZED, reason)))
+
         try:
-            event = await receive()
+            with self._access.watching(view, lock_out):
+                event = await receive()
             if event["type"] != "websocket.disconnect":
                 showing.cancel()
                 await _close(send, CloseCode.MALFORMED, "a viewer sends nothing")
         finally:
             showing.cancel()
             self._fanout.unsubscribe(session_id, subscription)
-            await asyncio.gather(showing, return_exceptions=True)
+            await asyncio.gather(showing, *closing, return_exceptions=True)
 
     async def _show(
         self,

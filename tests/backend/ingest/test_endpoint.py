@@ -260,11 +260,11 @@ PREAMBLE_FULL = """
 import os
 from ptyshipper.backend.store import sqlite
 write = sqlite.SqliteStore.commit
-def commit(self, writes, *, flag=os.environ["PTYSHIPPER_TEST_FULL"]):
+async def commit(self, *group, flag=os.environ["PTYSHIPPER_TEST_FULL"]):
     pages = self._db.execute("PRAGMA page_count").fetchone()[0]
     limit = pages if os.path.exists(flag) else 1 << 30
     self._db.execute(f"PRAGMA max_page_count = {limit}").fetchone()
-    write(self, writes)
+    return await write(self, *group)
 sqlite.SqliteStore.commit = commit
 """
 

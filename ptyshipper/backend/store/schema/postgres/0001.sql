@@ -262,6 +262,8 @@ BEGIN
             -- by more than a minute, that was a clock that was wrong.
             WHERE sessions.opened_us NOT BETWEEN excluded.opened_us + 1
                 AND excluded.opened_us + 60000000
+                AND sessions.deployment_id IS NOT DISTINCT FROM excluded.deployment_id
+                AND sessions.is_posted = excluded.is_posted
             RETURNING sessions
         )
         SELECT array_agg(m.sessions ORDER BY o.place) INTO opened
