@@ -25,7 +25,7 @@ ELSEWHERE = {
     "backend/directory.py": "tests/backend/test_app.py",
     "backend/listening.py": "tests/backend/test_app.py",
     "backend/stores.py": "tests/backend/test_token_command.py",
-    "backend/store/base.py": "tests/backend/store/test_sqlite.py",
+    "backend/store/base.py": "tests/backend/store/test_contract.py",
     "backend/viewers/schemas.py": "tests/backend/viewers/test_openapi.py",
     "pump/sink.py": "tests/pump/test_loop.py",
     "settings.py": "tests/test_config.py",

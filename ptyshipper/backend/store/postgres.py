@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any
 
+from ptyshipper.backend.journal import NAME
 from ptyshipper.backend.session import Chunk, Session, command_text
 from ptyshipper.backend.store.base import (
     CHUNK_COLUMNS,
@@ -39,7 +40,14 @@ from ptyshipper.backend.store.base import (
     session_of,
     state_of,
 )
-from ptyshipper.backend.store.connections import Connection, Connections, connect, one_line, place
+from ptyshipper.backend.store.connections import (
+    Connection,
+    Connections,
+    connect,
+    is_misread,
+    one_line,
+    place,
+)
 from ptyshipper.backend.store.migration import migrate
 from ptyshipper.errors import BackendError
 
@@ -85,7 +93,7 @@ _REVOKE_TOKEN = """
 
 _in_order = itemgetter(*SESSION_COLUMNS)
 
-log = logging.getLogger("ptyshipper.backend")
+log = logging.getLogger(NAME)
 
 
 class PostgresStore:
@@ -116,7 +124,8 @@ class PostgresStore:
         except BackendError:
             raise
         except Exception as error:
-            raise BackendError(f"can't use {place(url)}: {one_line(error)}") from None
+            where = "Postgres" if is_misread(error) else place(url)
+            raise BackendError(f"can't use {where}: {one_line(error)}") from None
         return store
 
     async def _register(self, connection: Connection) -> None:

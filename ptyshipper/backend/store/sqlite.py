@@ -342,8 +342,15 @@ class SqliteStore:
         with self._writing():
             deleted = self._expire(before_us, max_bytes, limit)
         if deleted:
-            self._read(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})", ())
+            self._shrink()
         return deleted
+
+    def _shrink(self) -> None:
+        try:
+            # Not execute(), which makes one step, and each step frees one page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        except sqlite3.Error as error:
+            raise StoreError(f"the database can't be written: {error}") from None
 
     def _expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         empty = self._db.execute(_DELETE_EMPTY, (before_us, limit)).rowcount
