@@ -22,6 +22,7 @@ ELSEWHERE = {
     "backend/listening.py": "tests/backend/test_app.py",
     "backend/stores.py": "tests/backend/test_token_command.py",
     "backend/store/base.py": "tests/backend/store/test_sqlite.py",
+    "backend/viewers/schemas.py": "tests/backend/viewers/test_openapi.py",
     "pump/sink.py": "tests/pump/test_loop.py",
     "settings.py": "tests/test_config.py",
     "spool/ledger.py": "tests/spool/test_spool.py",

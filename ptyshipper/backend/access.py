@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from ptyshipper.backend import browser
 from ptyshipper.backend.credentials import Kind
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Token
@@ -53,16 +54,26 @@ class Access:
     Args:
         issued: the tokens of this directory, which are good for everything.
         register: those of the store.
+        refusals: told of everybody who is refused.
         public_url: where browsers find this backend, if not at the address that they name.
     """
 
-    def __init__(self, issued: Tokens, register: Register, public_url: str | None = None) -> None:
+    def __init__(
+        self, issued: Tokens, register: Register, refusals: Refusals, public_url: str | None = None
+    ) -> None:
         self._issued = issued
         self._register = register
+        self._refusals = refusals
         self.public_url = public_url
 
     async def shipper(self, scope: Scope) -> Grant | HTTPStatus:
         """What the token in the headers grants."""
+        grant = await self._shipper(scope)
+        if isinstance(grant, HTTPStatus):
+            self._refusals.note("shipper", grant, scope)
+        return grant
+
+    async def _shipper(self, scope: Scope) -> Grant | HTTPStatus:
         secret = _bearer(scope["headers"])
         if secret is None:
             return HTTPStatus.UNAUTHORIZED
@@ -76,6 +87,12 @@ class Access:
     async def reader(self, scope: Scope) -> View | HTTPStatus:
         """What the token in the headers lets one see, or else the browser's cookie, with which 403 also
         means that a page of somebody else asks."""
+        view = await self._reader(scope)
+        if isinstance(view, HTTPStatus):
+            self._refusals.note("viewer", view, scope)
+        return view
+
+    async def _reader(self, scope: Scope) -> View | HTTPStatus:
         if any(name == b"authorization" for name, _ in scope["headers"]):
             secret = _bearer(scope["headers"])
             if secret is None:
@@ -106,7 +123,7 @@ class Access:
             return HTTPStatus.SERVICE_UNAVAILABLE
 
     def watching(
-        self, admitted: Grant | View, close: Callable[[], None]
+        self, admitted: Grant | View, close: Callable[[], object]
     ) -> AbstractContextManager[None]:
         """While it is entered, ``close`` is called when the token is revoked or expires."""
         return self._register.watching(admitted.token, close)
@@ -126,12 +143,18 @@ def _is(given: bytes, token: str) -> bool:
 
 
 async def accept(
-    scope: Scope, receive: Receive, send: Send, refused: HTTPStatus | None, subprotocol: str
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    refused: HTTPStatus | None,
+    subprotocol: str,
+    retry_after_s: int = 0,
 ) -> bool:
-    """Accept a WebSocket that is not refused and offers the subprotocol; tell any other why not."""
+    """Accept a WebSocket that is not refused and offers the subprotocol; tell any other why not, and when
+    to come again."""
     await receive()  # websocket.connect
     if refused is not None:
-        await answer_upgrade(send, refused)
+        await answer_upgrade(send, refused, retry_after_s)
         return False
     if subprotocol not in scope["subprotocols"]:
         await send({"type": "websocket.accept"})
@@ -146,11 +169,13 @@ def close_message(code: CloseCode, reason: str) -> dict[str, object]:
     return {"type": "websocket.close", "code": int(code), "reason": reason}
 
 
-async def answer_upgrade(send: Send, status: HTTPStatus) -> None:
-    """Refuse a WebSocket with an HTTP answer."""
+async def answer_upgrade(send: Send, status: HTTPStatus, retry_after_s: int = 0) -> None:
+    """Refuse a WebSocket with an HTTP answer; with ``Retry-After``, where it is not 0."""
     headers = [(b"content-type", b"text/plain; charset=utf-8")]
     if status is HTTPStatus.UNAUTHORIZED:
         headers.append((b"www-authenticate", b"Bearer"))
+    if retry_after_s:
+        headers.append((b"retry-after", b"%d" % retry_after_s))
     await send(
         {"type": "websocket.http.response.start", "status": status.value, "headers": headers}
     )

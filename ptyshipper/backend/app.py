@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -16,29 +17,37 @@ from http import HTTPStatus
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ptyshipper import statefile
-from ptyshipper.backend import directory, guards, login, tokens
+from ptyshipper.backend import directory, guards, journal, login, operation, posting, tokens
 from ptyshipper.backend.access import Access, answer_upgrade
+from ptyshipper.backend.counts import Counts
+from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.health import Health
+from ptyshipper.backend.ingest.allowance import Allowance, Limits
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.endpoint import IngestEndpoint
 from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.ingest.posts import Posts
+from ptyshipper.backend.journal import told
 from ptyshipper.backend.listening import BACKLOG, Listeners, listening
+from ptyshipper.backend.metrics import Metrics
 from ptyshipper.backend.proxies import BehindProxies
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register, make_link
+from ptyshipper.backend.retention import Retention, keep_to
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.stores import open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api
+from ptyshipper.backend.viewers import api, download, lines, live, openapi, search
+from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
+from ptyshipper.backend.viewers.seats import Seats
 from ptyshipper.errors import BackendError, StoreError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
@@ -46,6 +55,7 @@ from ptyshipper.wire.paths import INGEST_PATH
 
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_WITHIN_S = 3
+FLUSH_WITHIN_S = 1.0
 _SPARE_DESCRIPTORS = 64
 
 log = logging.getLogger("ptyshipper.backend")
@@ -64,7 +74,7 @@ def serve(
         BackendError: DIR, the port or the certificate can't be used, another backend uses DIR, or
             everybody could reach this one and nobody was given a token.
     """
-    _log_to_stderr()
+    journal.begin(settings.log_format)
     with directory.making_private_files():
         directory.prepare(settings.data_dir)
         with directory.locked(settings.data_dir), listening(settings) as listeners:
@@ -115,19 +125,31 @@ async def _run_on(
 ) -> None:
     data_dir = settings.data_dir
     loop = asyncio.get_running_loop()
-    fanout = Fanout()
-    committer = Committer(store, fanout, loop)
-    hub = Hub(store, committer)
-    access = Access(issued, register, settings.public_url)
+    counts = Counts()
+    fanout = Fanout(counts)
+    committer = Committer(store, fanout, loop, counts)
+    allowance = Allowance(Limits(settings.max_sessions, settings.max_rate_bytes_per_s))
+    hub = Hub(store, committer, allowance, counts)
+    refusals = Refusals(counts)
+    access = Access(issued, register, refusals, settings.public_url)
+    health, seats, turns = Health(store), Seats(settings.max_viewers), Turns()
+    metrics = Metrics(counts, hub, committer, fanout, seats)
+    posts = Posts(committer, access, hub, refusals)
+    operations = [
+        *operation.operations(health, metrics, access),
+        *posting.operations(posts),
+        *api.operations(store, access),
+        *lines.operations(store, access, turns),
+        *live.operations(store, fanout, access, turns),
+        *search.operations(store, access, turns),
+        *download.operations(store, access, turns),
+        *login.operations(store, register, access),
+    ]
     app: ASGIApp = Router(
-        IngestEndpoint(hub, access),
-        ViewEndpoint(store, fanout, access),
+        IngestEndpoint(hub, access, refusals),
+        ViewEndpoint(store, fanout, access, seats, refusals),
         Starlette(
-            routes=[
-                *_plain_routes(Posts(committer, access)),
-                *api.routes(store, access),
-                *login.routes(store, register, access),
-            ]
+            routes=openapi.routes(operations), exception_handlers={HTTPException: refuse_unrouted}
         ),
     )
     if settings.trusted_proxies:
@@ -143,16 +165,40 @@ async def _run_on(
         except OSError as error:
             raise BackendError(f"can't write to {data_dir}: {error.strerror}") from None
         announce(f"listening on {listeners.url}, data in {data_dir}")
+        log.info("listening", extra=told(url=listeners.url))
         if with_link:
             link = await make_link(store, public_url)
             announce(f"open in a browser, within 10 minutes: {link}")
 
-    server = _Server(app, listeners, started, hub.stop)
-    sweeper = asyncio.create_task(_sweep(hub, register), name="sweeper")
+    async def drain() -> None:
+        health.is_draining = True
+        viewers = seats.taken.total()
+        log.info("draining", extra=told(shippers=hub.connections, viewers=viewers))
+        fanout.stop()
+        await hub.stop()
+
+    server = _Server(app, listeners, started, drain)
+    retention = Retention(settings.retain_s, settings.retain_bytes)
+    chores = (
+        asyncio.create_task(_sweep(hub, register), name="sweeper"),
+        asyncio.create_task(keep_to(retention, store, counts), name="retention"),
+        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
+    )
     with _stopped_by_signals(server), _reloaded_by_signal(listeners.certificate):
         await server.serve()
-    sweeper.cancel()
-    await committer.flush()
+    for chore in chores:
+        chore.cancel()
+    await _flush_the_last(committer)
+    log.info("stopped", extra=told(unstored_bytes=committer.waiting_bytes))
+
+
+async def _flush_the_last(committer: Committer) -> None:
+    """What the goodbyes left: that nobody is connected any more."""
+    try:
+        async with asyncio.timeout(FLUSH_WITHIN_S):
+            await committer.flush()
+    except TimeoutError:
+        pass  # the next backend finds out by itself
 
 
 async def _sweep(hub: Hub, register: Register) -> None:
@@ -187,25 +233,6 @@ class Router:
         else:
             await receive()
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
-
-
-def _plain_routes(posts: Posts) -> list[Route]:
-    async def healthy(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def upgrade_required(_: Request) -> Response:
-        status = HTTPStatus.UPGRADE_REQUIRED
-        return PlainTextResponse(
-            "open a WebSocket here\n",
-            status.value,
-            {"upgrade": "websocket", "connection": "upgrade"},
-        )
-
-    return [
-        Route("/healthz", healthy),
-        Route(INGEST_PATH, upgrade_required, methods=["GET"]),
-        Route(INGEST_PATH, posts.__call__, methods=["POST"]),
-    ]
 
 
 class _Server(uvicorn.Server):
@@ -265,8 +292,20 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._on_stopping()
-        await asyncio.sleep(0)  # the last acknowledgements go out before uvicorn's own close
+        await self._closes_answered()
         await super().shutdown(sockets)
+
+    async def _closes_answered(self) -> None:
+        """uvicorn drops the connections; with bytes unread, the kernel would take back with a reset what
+        was acknowledged last, and why the peer was sent away."""
+        deadline_s = time.monotonic() + guards.CLOSE_WITHIN_S
+        while time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+            if not any(
+                getattr(connection, "close_sent", False)
+                for connection in self.server_state.connections
+            ):
+                return
 
 
 @contextmanager
@@ -317,15 +356,6 @@ def _collect_less_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("ptyshipper: %(message)s"))
-    log.handlers[:] = [handler]
-    log.propagate = False
-    # uvicorn tells of every malformed request, which anybody on the network may send.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
 def _raise_descriptor_limit() -> None:

@@ -167,6 +167,7 @@ class Session:
             "state": state,
             "exit_code": self.exit_code,
             "exit_signal": self.exit_signal,
+            "first_offset": self.first_offset,
             "bytes": self.output_bytes,
             "entries": self.entries,
             "gaps": self.gaps,

@@ -166,8 +166,8 @@ class Connection:
                 # Text, or in fragments: nothing that a backend of this protocol sends.
                 self.ended = of_trouble(Trouble.BROKEN_PROTOCOL)
         if protocol.close_rcvd is not None:
-            code = protocol.close_rcvd.code
-            self.ended = of_close(None if code == _NO_CODE else code)
+            code, reason = protocol.close_rcvd.code, protocol.close_rcvd.reason
+            self.ended = of_close(None if code == _NO_CODE else code, reason)
         elif protocol.parser_exc is not None or len(self._unsent) > _MAX_UNSENT_BYTES:
             self.ended = of_trouble(Trouble.BROKEN_PROTOCOL)
         self._send_protocol_bytes()  # pongs, and the answer to a close

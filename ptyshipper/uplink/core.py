@@ -320,7 +320,8 @@ class Core:
             pause_s = self._backoff.hurried_pause_s()
         else:
             pause_s = self._backoff.pause_s()
-        self._wait_until(now_s + max(pause_s, outcome.retry_after_s), now_s)
+        # The pause on top: of a thousand that were told the same time, not all come back at once.
+        self._wait_until(now_s + outcome.retry_after_s + pause_s, now_s)
         if self._state_until_s >= self._deadline_s:
             return [Disconnect(), *warnings, *self._end_late()]
         return [Disconnect(), *warnings]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from ptyshipper.wire.closing import MEANINGS, CloseCode
+from ptyshipper.wire.closing import MEANINGS, CloseCode, retry_after_s
 
 
 class Action(Enum):
@@ -168,14 +168,14 @@ def refusal_of(status: int) -> Refusal | None:
 
 def _of_status(status: int, row: tuple[Action, str] | None, retry_after: str | None) -> Outcome:
     action, reason = row or STATUS_RANGES.get(status // 100, (Action.SLOW, "the answer is no HTTP"))
-    retry_after_s = 0.0
+    pause_s = 0.0
     if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
-        retry_after_s = min(float(retry_after[:9]), MAX_RETRY_AFTER_S)
-    return Outcome(action, f"status {status}", f"{reason} (HTTP {status})", retry_after_s)
+        pause_s = min(float(retry_after[:9]), MAX_RETRY_AFTER_S)
+    return Outcome(action, f"status {status}", f"{reason} (HTTP {status})", pause_s)
 
 
-def of_close(code: int | None) -> Outcome:
-    """The WebSocket was closed with this code; None: without one."""
+def of_close(code: int | None, said: str = "") -> Outcome:
+    """The WebSocket was closed with this code, for the reason ``said``; None: without one."""
     if code is None:
         return of_trouble(Trouble.LOST)
     action = CLOSE_CODES.get(code) or CLOSE_RANGES.get(code // 1000, Action.RETRY)
@@ -183,7 +183,8 @@ def of_close(code: int | None) -> Outcome:
         meaning = MEANINGS[CloseCode(code)]
     except ValueError:
         meaning = "the backend closed the connection"
-    return Outcome(action, f"close {code}", f"{meaning} (close code {code})")
+    pause_s = min(float(retry_after_s(said)), MAX_RETRY_AFTER_S)
+    return Outcome(action, f"close {code}", f"{meaning} (close code {code})", pause_s)
 
 
 def of_trouble(trouble: Trouble, detail: str = "") -> Outcome:

@@ -39,6 +39,7 @@ FIELDS_OF_THE_API = [
     "state",
     "exit_code",
     "exit_signal",
+    "first_offset",
     "bytes",
     "entries",
     "gaps",

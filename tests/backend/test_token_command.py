@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -242,6 +244,27 @@ def test_a_revoked_token_s_connections_are_closed(server: Server) -> None:
     assert server.get("/api/sessions", view)[0] == 403
     other.ship(start_record())
     other.socket.close()
+
+
+def test_a_revoked_token_s_streams_break_off(server: Server) -> None:
+    """Also that of a session in which nothing happens."""
+    shipper = Shipper(server, os.urandom(16))
+    shipper.ship(start_record())
+    secret = secret_of(token(server.data_dir, "create", "--view"))
+    address = urlsplit(server.state.url)
+    with closing(
+        http.client.HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE_S)
+    ) as connection:
+        path = f"/api/sessions/{shipper.session_id.hex()}/lines/live"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {secret}"})
+        stream = connection.getresponse()
+        assert stream.readline().startswith(b"retry: ")
+        number = listed(server.data_dir)[-1]["number"]
+        assert token(server.data_dir, "revoke", str(number)).returncode == 0
+        with pytest.raises(http.client.IncompleteRead):
+            stream.read()
+    shipper.ship(output(b"on"))
+    shipper.socket.close()
 
 
 def test_the_wrapper_ships_with_a_token_of_the_store(server: Server, tmp_path: Path) -> None:

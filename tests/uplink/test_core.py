@@ -265,11 +265,19 @@ def test_pauses_grow_until_something_is_acknowledged() -> None:
     assert script.core.timer_s - script.now_s == 0.5
 
 
-def test_retry_after_is_a_lower_bound() -> None:
+ASKED_TO_WAIT = [
+    of_status(429, "120"),
+    of_status(503, "120"),
+    of_close(4429, "; retry after 120 s"),
+]
+
+
+@pytest.mark.parametrize("outcome", ASKED_TO_WAIT)
+def test_who_is_asked_to_wait_does_and_then_its_own_pause(outcome: Outcome) -> None:
     script = Script()
     script.wait()
-    script(Closed(of_status(503, "120")))
-    assert script.core.timer_s == script.now_s + 120
+    script(Closed(outcome))
+    assert script.core.timer_s == script.now_s + 120 + 0.5
 
 
 @pytest.mark.parametrize("outcome", [of_status(401), of_status(404), of_close(4401)])

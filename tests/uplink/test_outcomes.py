@@ -99,6 +99,25 @@ def test_retry_after_is_honoured_within_bounds(header: str | None, seconds: floa
     assert of_status(503, header).retry_after_s == seconds
 
 
+@pytest.mark.parametrize(
+    ("reason", "seconds"),
+    [("too much; retry after 7 s", 7.0), ("; retry after 0 s", 0.0),
+     ("a; retry after 1 s; retry after 2 s", 2.0), ("; retry after 999999999 s", MAX_RETRY_AFTER_S),
+     ("", 0.0), ("too much", 0.0), ("retry after 7 s", 0.0), ("; retry after 7", 0.0),
+     ("; retry after 7 s or so", 0.0), ("; retry after 1234567890 s", 0.0), ("; retry after  s", 0.0),
+     ("; retry after -7 s", 0.0), ("; retry after \u0663 s", 0.0), ("; retry after 7 s ", 0.0)],
+)  # fmt: skip
+@pytest.mark.parametrize("code", [1012, 1013, 4429, 4503])
+def test_a_close_s_retry_time_is_honoured_within_bounds(
+    code: int, reason: str, seconds: float
+) -> None:
+    assert of_close(code, reason).retry_after_s == seconds
+
+
+def test_a_close_without_a_code_asks_nothing() -> None:
+    assert of_close(None, "; retry after 7 s").retry_after_s == 0
+
+
 def test_causes_tell_warnings_apart() -> None:
     causes = [of_status(401).cause, of_status(403).cause, of_close(4401).cause]
     causes += [of_trouble(trouble).cause for trouble in Trouble]

@@ -19,8 +19,11 @@ from starlette.responses import Response
 from ptyshipper.backend.access import Access, Grant
 from ptyshipper.backend.digest import digest
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.ingest.allowance import FULL, Refusal
 from ptyshipper.backend.ingest.committer import Committer, OpeningRefused, WriteRefused
+from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.ingest.post import Post, PostRefused, read_post, records_of, start_record
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Opening
 from ptyshipper.errors import StoreError
@@ -28,11 +31,21 @@ from ptyshipper.errors import StoreError
 MAX_BODY_BYTES = 1 << 20
 """After inflation. AnvilOps takes a tenth."""
 MAX_KNOWN = 10_000
+HELD_BYTES = 32 << 20
+"""Of bodies, that are being read or wait to be stored."""
 TRIES = 3
 """Two backends that get a pod's posts by turns take its session from each other."""
 _WINDOW_BITS = {"": None, "identity": None, "gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 
 log = logging.getLogger("ptyshipper.backend")
+
+
+class _TurnedAway(Exception):
+    """The post may come again later."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.about)
+        self.refusal = refusal
 
 
 class _Pod:
@@ -49,14 +62,22 @@ class _Pod:
 class Posts:
     """Takes posts. ``__call__`` is Starlette's handler for them."""
 
-    def __init__(self, committer: Committer, access: Access) -> None:
+    def __init__(self, committer: Committer, access: Access, hub: Hub, refusals: Refusals) -> None:
         self._committer = committer
         self._access = access
+        self._hub = hub
+        self._refusals = refusals
+        self._held_bytes = 0
         self._pods: OrderedDict[bytes, _Pod] = OrderedDict()
 
     async def __call__(self, request: Request) -> Response:
         try:
             status = await self._answer(request)
+        except _TurnedAway as turned_away:
+            refusal = turned_away.refusal
+            self._refusals.note("shipper", refusal.cause, request.scope)
+            headers = {"retry-after": str(refusal.retry_after_s)}
+            return Response(status_code=refusal.status.value, headers=headers)
         except PostRefused:
             status = HTTPStatus.BAD_REQUEST
         except OpeningRefused:
@@ -77,15 +98,27 @@ class Posts:
             return HTTPStatus.BAD_REQUEST  # as AnvilOps says it
         if isinstance(grant, HTTPStatus):
             return grant
+        _turn_away(self._hub.turned_away(grant.deployment_id))
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
             return HTTPStatus.BAD_REQUEST
+        # Until it is stored: a store that hangs must not fill the memory with posts.
+        _turn_away(FULL if self._held_bytes + MAX_BODY_BYTES > HELD_BYTES else None)
+        held_bytes = _size_of(request)
+        self._held_bytes += held_bytes
+        try:
+            return await self._take(request, grant)
+        finally:
+            self._held_bytes -= held_bytes
+
+    async def _take(self, request: Request, grant: Grant) -> HTTPStatus:
         body = await _read(request)
         if body is None:
             return HTTPStatus.REQUEST_ENTITY_TOO_LARGE
         post = read_post(body)
         if not grant.admits(post.deployment_id):
             return HTTPStatus.FORBIDDEN
+        _turn_away(self._hub.judge(post.deployment_id, len(body), len(body)))
         if post.lines:
             await self._store(post, grant)
         return HTTPStatus.NO_CONTENT
@@ -132,6 +165,20 @@ class Posts:
         session.last_seen_us = time.time_ns() // 1000
         self._committer.append(session, session.next_offset, records, batch)
         await self._committer.durable(session)
+
+
+def _turn_away(refusal: Refusal | None) -> None:
+    if refusal is not None:
+        raise _TurnedAway(refusal)
+
+
+def _size_of(request: Request) -> int:
+    """What its body may take, as far as one can know before it is read."""
+    told = request.headers.get("content-length", "")
+    is_packed = request.headers.get("content-encoding", "") not in ("", "identity")
+    if is_packed or not (told.isascii() and told.isdigit() and len(told) <= 9):
+        return MAX_BODY_BYTES
+    return min(int(told), MAX_BODY_BYTES)
 
 
 async def _read(request: Request) -> bytes | None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from ptyshipper.backend.ingest import core
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.hub import ALIVE_EVERY_S, SWEEP_AT_A_TIME, Hub
 from ptyshipper.backend.session import Session, read_description
-from ptyshipper.backend.store.base import Opening
+from ptyshipper.backend.store.base import Committed, Opening
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
@@ -163,11 +164,35 @@ def test_connection_of_another_backend_takes_over(run: Run) -> None:
     run(scenario)
 
 
-def test_who_left_before_the_welcome_is_not_connected(run: Run) -> None:
+def test_who_left_before_its_session_was_looked_for_leaves_nothing(run: Run) -> None:
+    """While a database hangs, many may come and go."""
+
     async def scenario(bench: Bench) -> None:
         session_id = os.urandom(16)
         hasty = FakeShipper(bench, session_id)
         bench.hub.disconnected(hasty)
+        await bench.settle()
+        assert await bench.store.load(session_id) is None
+        assert hasty.done == []
+
+    run(scenario)
+
+
+def test_who_left_before_the_welcome_is_not_connected(run: Run) -> None:
+    """Its session is stored by then; the answer finds nobody."""
+
+    async def scenario(bench: Bench) -> None:
+        session_id = os.urandom(16)
+        hasty = FakeShipper(bench, session_id)
+        commit = bench.store.commit
+
+        async def leave_meanwhile(*asked: Any) -> Committed:
+            done = await commit(*asked)
+            bench.store.commit = commit  # type: ignore[method-assign]
+            bench.hub.disconnected(hasty)
+            return done
+
+        bench.store.commit = leave_meanwhile  # type: ignore[method-assign]
         await bench.settle()
         await bench.settle()
         assert not (await bench.stored(session_id)).connected
