@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptyshipper.backend.access import Access, Grant, View
+from ptyshipper.backend.counts import Counts
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.tokens import Tokens
@@ -24,6 +26,7 @@ class Door:
 
     def __init__(self, ingest: str = INGEST, view: str = VIEW) -> None:
         self.store = TokenStore()
+        self.counts = Counts()
         self._issued = Tokens(ingest, view)
 
     def shipper(self, *headers: tuple[str, str]) -> Grant | HTTPStatus:
@@ -35,7 +38,7 @@ class Door:
     def _ask(self, what: str, scope: dict[str, Any]) -> Any:
         async def ask() -> Any:
             # A new one each time: what the register remembers is test_register's matter.
-            access = Access(self._issued, Register(cast(Store, self.store)))
+            access = Access(self._issued, Register(cast(Store, self.store)), Refusals(self.counts))
             return await getattr(access, what)(scope)
 
         return asyncio.run(ask())

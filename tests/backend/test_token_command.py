@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -244,6 +246,27 @@ def test_a_revoked_token_s_connections_are_closed(server: Server) -> None:
     other.socket.close()
 
 
+def test_a_revoked_token_s_streams_break_off(server: Server) -> None:
+    """Also that of a session in which nothing happens."""
+    shipper = Shipper(server, os.urandom(16))
+    shipper.ship(start_record())
+    secret = secret_of(token(server.data_dir, "create", "--view"))
+    address = urlsplit(server.state.url)
+    with closing(
+        http.client.HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE_S)
+    ) as connection:
+        path = f"/api/sessions/{shipper.session_id.hex()}/lines/live"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {secret}"})
+        stream = connection.getresponse()
+        assert stream.readline().startswith(b"retry: ")
+        number = listed(server.data_dir)[-1]["number"]
+        assert token(server.data_dir, "revoke", str(number)).returncode == 0
+        with pytest.raises(http.client.IncompleteRead):
+            stream.read()
+    shipper.ship(output(b"on"))
+    shipper.socket.close()
+
+
 def test_the_wrapper_ships_with_a_token_of_the_store(server: Server, tmp_path: Path) -> None:
     secret = secret_of(token(server.data_dir, "create", "--deployment", "77", "--app", "9"))
     environ = shipping_environ(server, tmp_path, token=secret, deployment_id="77")
@@ -257,6 +280,8 @@ def test_the_wrapper_ships_with_a_token_of_the_store(server: Server, tmp_path: P
     until(delivered, "the session is there, of its app")
 
 
-def test_nothing_of_it_is_logged(server: Server) -> None:
-    """After all of the above, refusals among them: no secret, and no word of it."""
-    assert server.log_path.read_text() == ""
+def test_no_secret_is_logged(server: Server) -> None:
+    """After all of the above, in which many a token was refused."""
+    said = server.log_path.read_text()
+    assert "refused" in said
+    assert not re.search("psi_|psv_", said)
