@@ -269,6 +269,8 @@ def _read_or_serve(args: argparse.Namespace) -> int:
         return _install(args.directory)
     if args.subcommand == "serve":
         return _serve(args)
+    if args.subcommand == "token":
+        return _token(args)
     data_dir = _data_dir(args.data_dir, os.environ)
     match args.subcommand:
         case "sessions":
@@ -314,21 +316,60 @@ def _install(directory: str) -> NoReturn:
 
 def _serve(args: argparse.Namespace) -> int:
     from ptyshipper.command_line import flags_of
-    from ptyshipper.errors import BackendError
     from ptyshipper.serve_config import SERVE_SETTINGS, serve_settings
 
     settings = serve_settings(os.environ, flags_of(args, SERVE_SETTINGS))
     try:
         from ptyshipper.backend.app import serve
     except ModuleNotFoundError as error:
-        if error.name == "ptyshipper.backend":
-            raise  # this is the bundle, which leaves all of it out
-        raise BackendError(
-            f"serve needs {error.name}; install it with: pip install 'ptyshipper[serve]'"
-        ) from None
+        _refuse_without(error)
 
     def announce(line: str) -> None:
         print(line, flush=True)
 
-    serve(settings, announce=announce)
+    # A link that logs in is for the person who looks on, and for no log.
+    serve(settings, announce=announce, with_link=sys.stdout.isatty())
     return 0
+
+
+def _refuse_without(error: ModuleNotFoundError) -> NoReturn:
+    from ptyshipper.errors import BackendError
+
+    if error.name == "ptyshipper.backend":
+        raise error  # this is the bundle, which leaves all of it out
+    raise BackendError(
+        f"serve needs {error.name}; install it with: pip install 'ptyshipper[serve]'"
+    ) from None
+
+
+def _token(args: argparse.Namespace) -> int:
+    from ptyshipper.backend import token_command
+    from ptyshipper.command_line import flags_of
+    from ptyshipper.serve_config import TOKEN_SETTINGS, token_settings
+
+    settings = token_settings(os.environ, flags_of(args, TOKEN_SETTINGS))
+    place = token_command.Place(settings.data_dir, settings.store_url)
+    match args.action:
+        case "create":
+            token_command.create(
+                place,
+                deployment_id=args.deployment,
+                app_id=args.app,
+                name=args.name,
+                good_for_s=args.expires,
+                out=sys.stdout,
+                tell=_tell,
+            )
+        case "list":
+            token_command.show(place, as_json=args.json, out=sys.stdout)
+        case "revoke":
+            token_command.revoke(place, args.number, _tell)
+        case "link":
+            token_command.link(
+                place, app_id=args.app, public_url=settings.public_url, out=sys.stdout
+            )
+    return 0
+
+
+def _tell(line: str) -> None:
+    os.write(2, f"ptyshipper: {line}\n".encode())

@@ -7,13 +7,19 @@ of the environment. Loaded for ``ptyshipper`` alone; ``log-shipper`` parses noth
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ptyshipper import __version__
 from ptyshipper.config import SETTINGS
-from ptyshipper.serve_config import DATA_SETTING, SERVE_SETTINGS
-from ptyshipper.settings import Setting, Table
+from ptyshipper.serve_config import (
+    DATA_SETTING,
+    PUBLIC_URL_SETTING,
+    SERVE_SETTINGS,
+    STORE_SETTING,
+    age,
+)
+from ptyshipper.settings import Setting, Table, whole_number
 
 
 def parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
@@ -55,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
     _add_run(commands)
     _add_serve(commands)
+    _add_token(commands)
     _add_readers(commands)
     _add_install(commands)
     return parser
@@ -111,6 +118,76 @@ def _add_serve(commands: Commands) -> None:
         "ptyshipper serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --retain 30d",
     )
     _add_settings(serve, *SERVE_SETTINGS)
+
+
+def _add_token(commands: Commands) -> None:
+    token = _add(
+        commands,
+        "token",
+        "Make, list and revoke tokens.",
+        "ptyshipper token create --deployment 42 --app 7 --name shop",
+        "ptyshipper token create --view --app 7 --expires 30d",
+        "ptyshipper token list",
+        "ptyshipper token revoke 3",
+        "ptyshipper token link",
+    )
+    actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
+    create = _add(
+        actions,
+        "create",
+        "Make a token; it is printed this one time.",
+        "ptyshipper token create --deployment 42 --app 7 --name shop",
+        "ptyshipper token create --view --expires 30d",
+    )
+    purpose = create.add_mutually_exclusive_group(required=True)
+    purpose.add_argument(
+        "--deployment",
+        metavar="N",
+        type=_read_by(whole_number),
+        help="for the shippers of this deployment",
+    )
+    purpose.add_argument("--view", action="store_true", help="for readers")
+    create.add_argument("--name", metavar="TEXT", default="", help="to tell it from others by")
+    create.add_argument(
+        "--expires",
+        metavar="AGE",
+        type=_read_by(age),
+        help="good for so long, with d, h, m or s; else for ever",
+    )
+    listing = _add(
+        actions, "list", "List tokens: all but their secrets.", "ptyshipper token list --json"
+    )
+    listing.add_argument("--json", action="store_true", help="one JSON object a line")
+    revoke = _add(actions, "revoke", "Accept a token no more.", "ptyshipper token revoke 3")
+    revoke.add_argument(
+        "number", metavar="NUMBER", type=_read_by(whole_number), help="as 'token list' has it"
+    )
+    link = _add(
+        actions,
+        "link",
+        "Print an address that logs a browser in, once, within 10 minutes.",
+        "ptyshipper token link",
+    )
+    for action, whose in (
+        (create, "the app that the sessions belong to, or that may be read (all)"),
+        (link, "the app that may be read (all)"),
+    ):
+        action.add_argument("--app", metavar="N", type=_read_by(whole_number), help=whose)
+    for action in (create, listing, revoke, link):
+        _add_settings(action, DATA_SETTING, STORE_SETTING)
+    _add_settings(link, PUBLIC_URL_SETTING)
+
+
+def _read_by(parse: Callable[[str], int]) -> Callable[[str], int]:
+    """For argparse, which repeats only the words of an error of its own."""
+
+    def read(text: str) -> int:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read
 
 
 def _add_readers(commands: Commands) -> None:

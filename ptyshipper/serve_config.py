@@ -1,24 +1,26 @@
 """Every setting of ``ptyshipper serve``, in one table, and what the settings become.
 
 A flag wins over its variable. ``SERVE_SETTINGS`` is what the parser, ``--help`` and the README's test
-read; ``ServeSettings`` has a field for each of its rows. ``ptyshipper token`` takes the rows that say
-where tokens are kept.
+read; ``ServeSettings`` has a field for each of its rows. ``ptyshipper token`` takes a few of them.
 """
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Literal, NamedTuple, NoReturn
 from urllib.parse import urlsplit
 
 from ptyshipper.errors import UsageError
 from ptyshipper.settings import Setting, Table, one_of, size, url, values_of, whole_number
 from ptyshipper.variables import DATA_VARIABLE
 
+if TYPE_CHECKING:
+    from ipaddress import IPv4Network, IPv6Network
+
+    Network = IPv4Network | IPv6Network
+
 LogFormat = Literal["text", "json"]
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ServeSettings(NamedTuple):
@@ -64,8 +66,10 @@ def _yes_or_no(text: str) -> bool:
 
 
 def _networks(text: str) -> tuple[Network, ...]:
+    from ipaddress import ip_network
+
     try:
-        return tuple(ipaddress.ip_network(word.strip()) for word in text.split(","))
+        return tuple(ip_network(word.strip()) for word in text.split(","))
     except ValueError:
         raise ValueError(
             "must be addresses or networks, as 10.0.0.0/8, with commas between them"
@@ -113,19 +117,22 @@ DATA_SETTING = Setting(
 )  # fmt: skip
 """The one that every command takes."""
 
-STORE_SETTINGS: Table = (
-    DATA_SETTING,
-    Setting("store_url", "PTYSHIPPER_STORE", "--store", "URL", None, str,
-            "a postgresql:// database to keep everything in; else SQLite in the data directory"),
+STORE_SETTING = Setting(
+    "store_url", "PTYSHIPPER_STORE", "--store", "URL", None, str,
+    "a postgresql:// database to keep everything in; else SQLite in the data directory",
 )  # fmt: skip
-"""Where everything is kept."""
+PUBLIC_URL_SETTING = Setting(
+    "public_url", "PTYSHIPPER_PUBLIC_URL", "--public-url", "URL", None, _origin,
+    "where browsers find this backend, where that is not the address it listens on",
+)  # fmt: skip
 
 SERVE_SETTINGS: Table = (
     Setting("host", "PTYSHIPPER_HOST", "--host", "ADDRESS", "127.0.0.1", _host,
             "address to listen on; one that others can reach needs tokens"),
     Setting("port", "PTYSHIPPER_PORT", "--port", "N", "7410", _port,
             "port to listen on; 0: any free one"),
-    *STORE_SETTINGS,
+    DATA_SETTING,
+    STORE_SETTING,
     Setting("anvilops", "PTYSHIPPER_ANVILOPS", "--anvilops", "", "no", _yes_or_no,
             "the store is AnvilOps's own database: its tokens count, and its dashboard shows the lines"),
     Setting("tls_cert", "PTYSHIPPER_TLS_CERT", "--tls-cert", "FILE", None, Path,
@@ -134,8 +141,7 @@ SERVE_SETTINGS: Table = (
             "its private key (PEM); else it is in the certificate's file"),
     Setting("trusted_proxies", "PTYSHIPPER_TRUSTED_PROXIES", "--trusted-proxies", "CIDR,…", None,
             _networks, "proxies whose X-Forwarded-For, -Proto and -Host are believed"),
-    Setting("public_url", "PTYSHIPPER_PUBLIC_URL", "--public-url", "URL", None, _origin,
-            "where browsers find this backend, where that is not the address it listens on"),
+    PUBLIC_URL_SETTING,
     Setting("retain_s", "PTYSHIPPER_RETAIN", "--retain", "AGE", "14d", _or_none(age),
             "how long what was recorded is kept, with d, h, m or s; none: for ever"),
     Setting("retain_bytes", "PTYSHIPPER_RETAIN_SIZE", "--retain-size", "SIZE", "none",
@@ -150,6 +156,10 @@ SERVE_SETTINGS: Table = (
     Setting("log_format", "PTYSHIPPER_LOG_FORMAT", "--log-format", "HOW", "text",
             one_of("text", "json"), "of the backend's own log on stderr"),
 )  # fmt: skip
+
+
+TOKEN_SETTINGS: Table = (DATA_SETTING, STORE_SETTING, PUBLIC_URL_SETTING)
+"""Of those, what ``ptyshipper token`` goes by."""
 
 
 def serve_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> ServeSettings:
@@ -167,6 +177,17 @@ def serve_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Serv
     if settings.tls_key is not None and settings.tls_cert is None:
         raise UsageError("--tls-key needs the certificate as well: give --tls-cert")
     return settings
+
+
+def token_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> ServeSettings:
+    """The same for ``ptyshipper token``, which only goes by ``TOKEN_SETTINGS``: what else a backend is
+    told is no matter of its.
+
+    Raises:
+        UsageError: one of them can't be read.
+    """
+    names = {setting.variable for setting in TOKEN_SETTINGS}
+    return serve_settings({name: environ[name] for name in names & environ.keys()}, flags)
 
 
 def _refuse(what: str) -> NoReturn:

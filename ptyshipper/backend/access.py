@@ -3,56 +3,113 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
+from ptyshipper.backend import browser
+from ptyshipper.backend.credentials import Kind
+from ptyshipper.backend.register import Register
 from ptyshipper.backend.session import Session
+from ptyshipper.backend.store.base import Token
 from ptyshipper.backend.tokens import Tokens
+from ptyshipper.errors import StoreError
 from ptyshipper.wire.closing import CloseCode
+
+log = logging.getLogger("ptyshipper.backend")
 
 
 class Grant(NamedTuple):
     """What a shipper's token lets it do: send sessions of this deployment (None: of any), which belong to
-    this app."""
+    this app. ``token`` is the store's, None for the one of this directory."""
 
     deployment_id: int | None
     app_id: int | None
+    token: Token | None = None
 
     def admits(self, deployment_id: int | None) -> bool:
         return self.deployment_id is None or self.deployment_id == deployment_id
 
 
 class View(NamedTuple):
-    """What a reader may see: the sessions of this app; None: all."""
+    """What a reader may see: the sessions of this app; None: all. ``token`` as in ``Grant``."""
 
     app_id: int | None
+    token: Token | None = None
 
     def shows(self, session: Session) -> bool:
         return self.app_id is None or self.app_id == session.app_id
 
 
 class Access:
-    """Tells from a request's headers who is asking."""
+    """Tells from a request's headers who is asking.
 
-    def __init__(self, issued: Tokens) -> None:
+    Refusals: 401 without a token, 403 with a wrong one, 503 while the store can't tell.
+
+    Args:
+        issued: the tokens of this directory, which are good for everything.
+        register: those of the store.
+        public_url: where browsers find this backend, if not at the address that they name.
+    """
+
+    def __init__(self, issued: Tokens, register: Register, public_url: str | None = None) -> None:
         self._issued = issued
+        self._register = register
+        self.public_url = public_url
 
     async def shipper(self, scope: Scope) -> Grant | HTTPStatus:
-        """The grant of the token in the headers; 401 without a bearer token, 403 with a wrong one."""
-        token = _bearer(scope["headers"])
-        if token is None:
+        """What the token in the headers grants."""
+        secret = _bearer(scope["headers"])
+        if secret is None:
             return HTTPStatus.UNAUTHORIZED
-        return Grant(None, None) if _is(token, self._issued.ingest) else HTTPStatus.FORBIDDEN
+        if _is(secret, self._issued.ingest):
+            return Grant(None, None)
+        token = await self._find("ingest", secret)
+        if isinstance(token, HTTPStatus):
+            return token
+        return Grant(token.deployment_id, token.app_id, token)
 
     async def reader(self, scope: Scope) -> View | HTTPStatus:
-        """What the token in the headers lets one see; 401 without a bearer token, 403 with a wrong one."""
-        token = _bearer(scope["headers"])
-        if token is None:
+        """What the token in the headers lets one see, or else the browser's cookie, with which 403 also
+        means that a page of somebody else asks."""
+        if any(name == b"authorization" for name, _ in scope["headers"]):
+            secret = _bearer(scope["headers"])
+            if secret is None:
+                return HTTPStatus.UNAUTHORIZED
+            if _is(secret, self._issued.view):
+                return View(None)
+            token = await self._find("view", secret)
+        else:
+            token = await self.browser(scope)
+        return token if isinstance(token, HTTPStatus) else View(token.app_id, token)
+
+    async def browser(self, scope: Scope) -> Token | HTTPStatus:
+        """The token in the browser's cookie."""
+        secret = browser.secret_of(scope, self.public_url)
+        if secret is None:
             return HTTPStatus.UNAUTHORIZED
-        return View(None) if _is(token, self._issued.view) else HTTPStatus.FORBIDDEN
+        if not browser.is_from_own_page(scope, self.public_url):
+            return HTTPStatus.FORBIDDEN
+        token = await self._find("browser", secret.encode("latin-1"))
+        # An old cookie is as good as none: what helps is to log in.
+        return HTTPStatus.UNAUTHORIZED if token is HTTPStatus.FORBIDDEN else token
+
+    async def _find(self, kind: Kind, secret: bytes) -> Token | HTTPStatus:
+        try:
+            return await self._register.find(kind, secret) or HTTPStatus.FORBIDDEN
+        except StoreError as error:
+            log.error("%s", error)
+            return HTTPStatus.SERVICE_UNAVAILABLE
+
+    def watching(
+        self, admitted: Grant | View, close: Callable[[], None]
+    ) -> AbstractContextManager[None]:
+        """While it is entered, ``close`` is called when the token is revoked or expires."""
+        return self._register.watching(admitted.token, close)
 
 
 def _bearer(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:

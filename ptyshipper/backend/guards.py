@@ -142,6 +142,7 @@ class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         # What the peer still sends is read and thrown away until it has seen the end of ours.
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no end in one direction
+            self.transport.write_eof()
         self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)

@@ -42,7 +42,9 @@ class IngestEndpoint:
                 scope, receive, send, refused, messages.SHIPPER_SUBPROTOCOL, retry_after_s
             ):
                 assert isinstance(grant, Grant)
-                await Connection(self._hub, grant, send).run(receive)
+                connection = Connection(self._hub, grant, send)
+                with self._access.watching(grant, connection.lock_out):
+                    await connection.run(receive)
         except OSError:
             pass  # it went away: ASGI's sign for that
 
@@ -105,6 +107,10 @@ class Connection:
         finally:
             self.ingest.closed(CloseCode.GOING_AWAY, "")
             self._hub.disconnected(self)
+
+    def lock_out(self) -> None:
+        """Its token is good no more."""
+        self.do(self.ingest.closed(CloseCode.UNAUTHORIZED, "the token was revoked or has expired"))
 
     def do(self, commands: list[core.Command]) -> None:
         """Carry out what the core decided, in order."""

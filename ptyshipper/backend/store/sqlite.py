@@ -44,6 +44,7 @@ SMALL_CHUNK_BYTES = 16_384
 """A chunk of this size is not worth rewriting: what merging saves is under 1 %."""
 _WORTH_MERGING = 8
 _BUSY_MS = 250
+_GUEST_BUSY_MS = 10_000
 _VACUUM_PAGES = 256
 
 _SETTINGS = (
@@ -125,21 +126,28 @@ _BURY = """
 class SqliteStore:
     """A ``Store`` in DIR/ptyshipper.db, which this process has to itself.
 
+    As a ``guest`` it leaves sessions to the process that has them, and is asked for tokens alone.
+
     Raises:
         BackendError: the database can't be opened, is damaged, or is a newer version's.
+        StoreOutdated: to a guest; whoever has the directory alone has to open it first.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, guest: bool = False) -> None:
         path = data_dir / FILE_NAME
+        busy_ms = _GUEST_BUSY_MS if guest else _BUSY_MS
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000)
-            self._configure(path)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
+            self._configure(path, guest)
         except sqlite3.Error as error:
             raise BackendError(f"can't use the database {path}: {error}") from None
 
-    def _configure(self, path: Path) -> None:
+    def _configure(self, path: Path, guest: bool) -> None:
         for setting in _SETTINGS:
             self._db.execute(f"PRAGMA {setting}")
+        if guest:
+            upgrade.check(self._db, path)
+            return
         upgrade.upgrade(self._db, path)
         # Whoever was connected when the last process died was seen until it last said so.
         self._db.execute("BEGIN IMMEDIATE")

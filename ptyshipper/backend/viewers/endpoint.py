@@ -84,15 +84,23 @@ class ViewEndpoint:
         showing = asyncio.create_task(
             self._show(view, session_id, offset, follow, subscription, send), name="viewer"
         )
+        closing = list[asyncio.Task[None]]()
+
+        def lock_out() -> None:
+            showing.cancel()
+            reason = "the token was revoked or has expired"
+            closing.append(asyncio.create_task(_close(send, CloseCode.UNAUTHORIZED, reason)))
+
         try:
-            event = await receive()
+            with self._access.watching(view, lock_out):
+                event = await receive()
             if event["type"] != "websocket.disconnect":
                 showing.cancel()
                 await _close(send, CloseCode.MALFORMED, "a viewer sends nothing")
         finally:
             showing.cancel()
             self._fanout.unsubscribe(session_id, subscription)
-            await asyncio.gather(showing, return_exceptions=True)
+            await asyncio.gather(showing, *closing, return_exceptions=True)
 
     async def _show(
         self,
