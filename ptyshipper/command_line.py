@@ -228,7 +228,10 @@ def _add_readers(commands: Commands) -> None:
         "ptyshipper export latest --format cast > run.cast; asciinema play run.cast",
     )
     export.add_argument(
-        "--format", choices=("cast", "text", "jsonl"), default="cast", help="(%(default)s)"
+        "--format",
+        choices=("cast", "cast2", "text", "jsonl"),
+        default="cast",
+        help="cast2: the older version of cast (%(default)s)",
     )
     for command in (logs, watch, export):
         command.add_argument("session", metavar="SESSION", help="an id, its beginning, or latest")

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from ptyshipper.errors import UsageError
 from ptyshipper.settings import Setting, Table, one_of, size, url, values_of, whole_number
-from ptyshipper.variables import DATA_VARIABLE
+from ptyshipper.variables import DATA_VARIABLE, STORE_VARIABLE
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Network, IPv6Network
@@ -118,7 +118,7 @@ DATA_SETTING = Setting(
 """The one that every command takes."""
 
 STORE_SETTING = Setting(
-    "store_url", "PTYSHIPPER_STORE", "--store", "URL", None, str,
+    "store_url", STORE_VARIABLE, "--store", "URL", None, str,
     "a postgresql:// database to keep everything in; else SQLite in the data directory",
 )  # fmt: skip
 PUBLIC_URL_SETTING = Setting(

@@ -116,3 +116,13 @@ def test_largest_record_fits_a_batch() -> None:
     """So that every record can be sent."""
     largest = records.encode(Kind.STDOUT, 0, bytes(records.MAX_PAYLOAD_BYTES))
     assert len(largest) == 65_536
+
+
+@given(RECORDS, st.binary(max_size=40))
+def test_walk_sees_what_decoding_sees(items: list[Record], junk: bytes) -> None:
+    """And whatever comes behind it, nothing that is no whole record."""
+    buffer = encoded(items) + junk
+    walked = [Record(kind, us, buffer[a:b]) for kind, us, a, b in records.walk(buffer)]
+    assert walked[: len(items)] == items
+    end = sum(record.size for record in walked)
+    assert end <= len(buffer)

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from ptyshipper.backend import browser
 from ptyshipper.backend.credentials import Kind
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Token
@@ -53,16 +54,26 @@ class Access:
     Args:
         issued: the tokens of this directory, which are good for everything.
         register: those of the store.
+        refusals: told of everybody who is refused.
         public_url: where browsers find this backend, if not at the address that they name.
     """
 
-    def __init__(self, issued: Tokens, register: Register, public_url: str | None = None) -> None:
+    def __init__(
+        self, issued: Tokens, register: Register, refusals: Refusals, public_url: str | None = None
+    ) -> None:
         self._issued = issued
         self._register = register
+        self._refusals = refusals
         self.public_url = public_url
 
     async def shipper(self, scope: Scope) -> Grant | HTTPStatus:
         """What the token in the headers grants."""
+        grant = await self._shipper(scope)
+        if isinstance(grant, HTTPStatus):
+            self._refusals.note("shipper", grant, scope)
+        return grant
+
+    async def _shipper(self, scope: Scope) -> Grant | HTTPStatus:
         secret = _bearer(scope["headers"])
         if secret is None:
             return HTTPStatus.UNAUTHORIZED
@@ -76,6 +87,12 @@ class Access:
     async def reader(self, scope: Scope) -> View | HTTPStatus:
         """What the token in the headers lets one see, or else the browser's cookie, with which 403 also
         means that a page of somebody else asks."""
+        view = await self._reader(scope)
+        if isinstance(view, HTTPStatus):
+            self._refusals.note("viewer", view, scope)
+        return view
+
+    async def _reader(self, scope: Scope) -> View | HTTPStatus:
         if any(name == b"authorization" for name, _ in scope["headers"]):
             secret = _bearer(scope["headers"])
             if secret is None:

@@ -18,15 +18,14 @@ from http import HTTPStatus
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ptyshipper import statefile
-from ptyshipper.backend import directory, guards, journal, login, operation, tokens
+from ptyshipper.backend import directory, guards, journal, login, operation, posting, tokens
 from ptyshipper.backend.access import Access, answer_upgrade
 from ptyshipper.backend.counts import Counts
+from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.health import Health
@@ -46,7 +45,8 @@ from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.stores import open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api
+from ptyshipper.backend.viewers import api, lines, openapi
+from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.seats import Seats
 from ptyshipper.errors import BackendError, StoreError
@@ -131,20 +131,23 @@ async def _run_on(
     committer = Committer(store, fanout, loop, counts)
     allowance = Allowance(Limits(settings.max_sessions, settings.max_rate_bytes_per_s))
     hub = Hub(store, committer, allowance, counts)
-    access, refusals = Access(issued, register, settings.public_url), Refusals(counts)
-    health, seats = Health(store), Seats(settings.max_viewers)
+    refusals = Refusals(counts)
+    access = Access(issued, register, refusals, settings.public_url)
+    health, seats, turns = Health(store), Seats(settings.max_viewers), Turns()
     metrics = Metrics(counts, hub, committer, fanout, seats)
     posts = Posts(committer, access, hub, refusals)
+    operations = [
+        *operation.operations(health, metrics, access),
+        *posting.operations(posts),
+        *api.operations(store, access),
+        *lines.operations(store, access, turns),
+        *login.operations(store, register, access),
+    ]
     app: ASGIApp = Router(
         IngestEndpoint(hub, access, refusals),
         ViewEndpoint(store, fanout, access, seats, refusals),
         Starlette(
-            routes=[
-                *operation.routes(health, metrics, access, refusals),
-                *_ingest_routes(posts),
-                *api.routes(store, access, refusals),
-                *login.routes(store, register, access),
-            ]
+            routes=openapi.routes(operations), exception_handlers={HTTPException: refuse_unrouted}
         ),
     )
     if settings.trusted_proxies:
@@ -176,6 +179,7 @@ async def _run_on(
     chores = (
         asyncio.create_task(_sweep(hub, register), name="sweeper"),
         asyncio.create_task(keep_to(retention, store, counts), name="retention"),
+        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
     )
     with _stopped_by_signals(server), _reloaded_by_signal(listeners.certificate):
         await server.serve(sockets=[listeners.public])
@@ -226,21 +230,6 @@ class Router:
         else:
             await receive()
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
-
-
-def _ingest_routes(posts: Posts) -> list[Route]:
-    async def upgrade_required(_: Request) -> Response:
-        status = HTTPStatus.UPGRADE_REQUIRED
-        return PlainTextResponse(
-            "open a WebSocket here\n",
-            status.value,
-            {"upgrade": "websocket", "connection": "upgrade"},
-        )
-
-    return [
-        Route(INGEST_PATH, upgrade_required, methods=["GET"]),
-        Route(INGEST_PATH, posts.__call__, methods=["POST"]),
-    ]
 
 
 class _Server(uvicorn.Server):

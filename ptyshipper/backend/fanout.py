@@ -100,13 +100,19 @@ class Fanout:
         else:
             _remove(self._of_app, key, subscription)
 
-    def publish(self, session_id: bytes, app_id: int | None, chunk: Chunk | None) -> None:
+    def publish(self, session_id: bytes, app_id: int | None, chunk: Chunk | None = None) -> None:
         """A commit stored ``chunk``, or only a change of the session's state; or another backend's
         commit stored something."""
         for subscription in self._of_session.get(session_id, ()):
             subscription.push(chunk)
         if app_id is not None:
             for subscription in self._of_app.get(app_id, ()):
+                subscription.push(None)
+
+    def wake_all(self) -> None:
+        """Other backends' commits may have gone unheard: everybody looks for themselves."""
+        for subscriptions in (*self._of_session.values(), *self._of_app.values()):
+            for subscription in subscriptions:
                 subscription.push(None)
 
 

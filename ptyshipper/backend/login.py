@@ -13,7 +13,6 @@ from http import HTTPStatus
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
 from ptyshipper.backend import browser
 from ptyshipper.backend.access import Access
@@ -21,12 +20,22 @@ from ptyshipper.backend.credentials import BROWSER_FOR_US, hash_of, is_good, iss
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.register import Register
 from ptyshipper.backend.store.base import Store
+from ptyshipper.backend.viewers.openapi import Answer, Operation
+from ptyshipper.backend.viewers.parameters import text
 from ptyshipper.errors import StoreError
 from ptyshipper.wire.paths import LOGIN_PATH
 
 log = logging.getLogger("ptyshipper.backend")
 
 _PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+_TEXT = "text/plain; charset=utf-8"
+_PAGE = Answer("who is logged in is told where the sessions are", _TEXT)
+_ANSWERS = {
+    401: "nobody is logged in",
+    403: "the link was used or is too old, or another site's page asks",
+    405: "a link is opened, not looked at",
+    503: "the store does not answer",
+}
 _USED = "this link was used, or is over 10 minutes old; make another with: ptyshipper token link\n"
 _WELCOME = "this is ptyshipper; the sessions are at /api/sessions\n"
 _NOBODY = "this is ptyshipper; log in with a link that 'ptyshipper token link' makes\n"
@@ -34,7 +43,7 @@ _NOBODY = "this is ptyshipper; log in with a link that 'ptyshipper token link' m
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def routes(store: Store, register: Register, access: Access) -> list[Route]:
+def operations(store: Store, register: Register, access: Access) -> list[Operation]:
     """``/``, ``/login`` and ``/logout``."""
 
     def is_secure(request: Request) -> bool:
@@ -65,10 +74,27 @@ def routes(store: Store, register: Register, access: Access) -> list[Route]:
         await store.revoke_token(token.number, _wall_us())
         return _home(browser.cookie("", secure=is_secure(request)))
 
+    told = {status: Answer(meaning, _TEXT) for status, meaning in _ANSWERS.items()}
+    logged = {303: Answer("to the front page", None, headers=("location", "set-cookie"))}
+    code = text("code", "what the link holds", 256)
     return [
-        Route("/", _kept_up(home)),
-        Route(LOGIN_PATH, _kept_up(log_in)),
-        Route("/logout", _kept_up(log_out), methods=["POST"]),
+        Operation("/", "The front page", _kept_up(home), {200: _PAGE, **told}, security=()),
+        Operation(
+            LOGIN_PATH,
+            "A link that is good once becomes a cookie",
+            _kept_up(log_in),
+            {**logged, **told},
+            (code,),
+            security=(),
+        ),
+        Operation(
+            "/logout",
+            "The cookie is good no more",
+            _kept_up(log_out),
+            {**logged, **told},
+            method="POST",
+            security=(),
+        ),
     ]
 
 

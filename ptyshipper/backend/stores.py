@@ -17,8 +17,7 @@ async def open_store(data_dir: Path, store_url: str | None) -> Store:
         UsageError: there is no store of that kind.
         BackendError: it can't be used.
     """
-    _check(store_url)
-    return SqliteStore(data_dir)
+    return SqliteStore(data_dir) if store_url is None else await _open_database(store_url)
 
 
 async def open_for_tokens(data_dir: Path, store_url: str | None) -> Store:
@@ -27,7 +26,8 @@ async def open_for_tokens(data_dir: Path, store_url: str | None) -> Store:
     Raises:
         UsageError, BackendError: as above.
     """
-    _check(store_url)
+    if store_url is not None:
+        return await _open_database(store_url)
     directory.prepare(data_dir)
     try:
         return SqliteStore(data_dir, guest=True)
@@ -38,6 +38,11 @@ async def open_for_tokens(data_dir: Path, store_url: str | None) -> Store:
         return SqliteStore(data_dir, guest=True)
 
 
-def _check(store_url: str | None) -> None:
-    if store_url is not None:
-        raise UsageError("--store: there is SQLite alone; leave it out, and choose --data")
+async def _open_database(url: str) -> Store:
+    if not url.startswith(("postgresql://", "postgres://")):
+        # Not the URL itself: it may hold a password.
+        raise UsageError("a store's URL begins with postgresql://; without one it is SQLite")
+    # Loaded where it is needed: 8 MB.
+    from ptyshipper.backend.store.postgres import PostgresStore
+
+    return await PostgresStore.open(url)

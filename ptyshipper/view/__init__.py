@@ -2,11 +2,11 @@
 
 ::
 
-    client ─> lines ─> cells, text ──┬─> logs      sessions
-              newlines, cast ────────┤─> export
-              screen ────────────────┴─> watch
+    client ─┬─> logs      sessions
+            ├─> export
+            └─> screen ─> watch
 
-``client`` is the only one that talks to a backend; ``lines``, ``cells``, ``text``, ``newlines``,
-``cast`` and ``screen`` are pure. What a program printed may be hostile: nothing of it reaches a
+``client`` is the only one that talks to a backend; ``screen`` is pure, and what makes lines and casts of
+records is in ``ptyshipper.printed``. What a program printed may be hostile: nothing of it reaches a
 terminal unfiltered.
 """

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ptyshipper.errors import UsageError
+from ptyshipper.printed.exports import FORMATS, Export
 from ptyshipper.records import Record
-from ptyshipper.view.cast import CastWriter
 from ptyshipper.view.client import Backend, Session
-from ptyshipper.view.logs import Clock, complete_lines, json_line, text_line
 from ptyshipper.view.output import ends_quietly
-
-FORMATS = ("cast", "text", "jsonl")
 
 
 @ends_quietly
@@ -22,8 +19,7 @@ def export(data_dir: Path, session: str, *, format: str, out: BinaryIO) -> int:
 
     Args:
         session: an id, its first digits (4 at least), or ``latest``.
-        format: ``cast`` (asciicast v3), ``text`` (lines, colours taken out), or ``jsonl`` (what
-            ``logs --json`` prints).
+        format: one of ``FORMATS``.
 
     Raises:
         BackendError, UsageError: no backend, no such session or format.
@@ -32,25 +28,12 @@ def export(data_dir: Path, session: str, *, format: str, out: BinaryIO) -> int:
         raise UsageError(f"no format is called {format!r}; there are {', '.join(FORMATS)}")
     backend = Backend(data_dir)
     found = backend.find(session)
-    items = backend.records(found["id"])
-    written = _cast(found, items) if format == "cast" else _lines(found, items, format)
-    out.writelines(written)
+    out.writelines(_written(FORMATS[format].make(found), backend.records(found["id"])))
     out.flush()
     return 0
 
 
-def _cast(session: Session, items: Iterator[Record | Session]) -> Iterator[bytes]:
-    writer = CastWriter(session)
-    yield writer.header().encode()
+def _written(form: Export, items: Iterator[Record | Session]) -> Iterator[bytes]:
+    yield form.header().encode()
     for item in items:
-        yield (writer.feed(item) if isinstance(item, Record) else writer.finish()).encode()
-
-
-def _lines(session: Session, items: Iterator[Record | Session], format: str) -> Iterator[bytes]:
-    clock = Clock(session)
-    for complete in complete_lines(items, clock):
-        for each in complete:
-            if format == "jsonl":
-                yield json_line(each, clock)
-            else:
-                yield text_line(each, person=False, colours=False).encode() + b"\n"
+        yield (form.feed(item) if isinstance(item, Record) else form.finish()).encode()

@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any, TextIO
 
-from ptyshipper.view import text
+from ptyshipper.printed import text
 from ptyshipper.view.client import Backend
 from ptyshipper.view.output import ends_quietly, is_person, wants_colours
 

@@ -15,9 +15,9 @@ from types import FrameType
 
 from ptyshipper.errors import UsageError
 from ptyshipper.printed.losses import lost
+from ptyshipper.printed.newlines import NewLines
 from ptyshipper.records import OUTPUT_KINDS, Kind, Record, read_resized
 from ptyshipper.view.client import Backend, Session
-from ptyshipper.view.newlines import NewLines
 from ptyshipper.view.output import ends_quietly, is_person
 from ptyshipper.view.screen import ENTER, LEAVE, ScreenFilter
 

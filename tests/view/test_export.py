@@ -57,4 +57,4 @@ def test_jsonl(server: Server, session: str) -> None:
 def test_unknown_format_is_told(server: Server, session: str) -> None:
     done = read(f"export(D, {session!r}, format='gif', out=sys.stdout.buffer)", server.data_dir)
     assert (done.returncode, done.stdout) == (2, b"")
-    assert b"cast, text, jsonl" in done.stderr
+    assert b"cast, cast2, text, jsonl" in done.stderr

@@ -140,6 +140,7 @@ class Committer:
         self._pending_bytes = 0
         self._committing_bytes = 0
         self._asked: dict[bytes, _Asked] = {}
+        self._explaining: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         self._timer_due_s = 0.0
         self._committing: asyncio.Task[None] | None = None
@@ -282,7 +283,9 @@ class Committer:
             if waiting.answer.done():
                 continue
             if opened is None:
-                waiting.answer.set_exception(OpeningRefused("the session is another deployment's"))
+                explaining = self._loop.create_task(self._explain(waiting), name="refusal")
+                self._explaining.add(explaining)
+                explaining.add_done_callback(self._explaining.discard)
             else:
                 waiting.answer.set_result(opened)
         now_s, now_us = time.monotonic(), time.time_ns() // 1000
@@ -318,6 +321,22 @@ class Committer:
         for waiting in asked:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
+
+    async def _explain(self, refused: _Asked) -> None:
+        """Why an opening was refused: one reason is for ever, the other passes."""
+        asked, error = refused.opening, StoreError("a later connection has the session")
+        try:
+            stored = await self._store.load(asked.session_id)
+        except StoreError as failure:
+            error = failure
+        else:
+            if stored is not None and (
+                stored.description.deployment_id != asked.description.deployment_id
+                or stored.is_posted != asked.is_posted
+            ):
+                error = OpeningRefused("the session is another deployment's")
+        if not refused.answer.done():
+            refused.answer.set_exception(error)
 
     def _lose(self, lost: _Pending, error: StoreError) -> None:
         """What came behind something that was not stored can't be stored, either."""

@@ -51,7 +51,6 @@ class IngestEndpoint:
     def _refused(self, grant: Grant | HTTPStatus, scope: Scope) -> tuple[HTTPStatus | None, int]:
         """The status to answer the upgrade with, if it is not to be, and when to come again."""
         if isinstance(grant, HTTPStatus):
-            self._refusals.note("shipper", grant, scope)
             return grant, 0
         refusal = self._hub.turned_away(grant.deployment_id)
         if refusal is None:

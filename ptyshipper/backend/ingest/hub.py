@@ -12,7 +12,7 @@ from ptyshipper.backend.ingest import core
 from ptyshipper.backend.ingest.allowance import RESTARTING, Allowance, Limits, Refusal
 from ptyshipper.backend.ingest.committer import Committer, OpeningRefused
 from ptyshipper.backend.session import Session
-from ptyshipper.backend.store.base import Opening, Store
+from ptyshipper.backend.store.base import DEAD_AFTER_US, Opening, Store
 from ptyshipper.errors import StoreError
 from ptyshipper.wire.closing import CloseCode
 
@@ -233,12 +233,20 @@ class Hub:
             for session_id, epoch in list(self._misstated.items()):
                 await self._restate(session_id, epoch)
             if now_s - self._alive_noted_s >= ALIVE_EVERY_S:
-                self._alive_noted_s = now_s
                 await self._store.note_alive(_wall_us())
+                if 0 < self._alive_noted_s < now_s - DEAD_AFTER_US / 2_000_000:
+                    self._restate_all()
+                self._alive_noted_s = now_s
         except StoreError as error:
             self.counts.store_errors["alive"] += 1
             log.error("%s", error)
         self._allowance.forget_idle(_steady_s())
+
+    def _restate_all(self) -> None:
+        """This process may have been taken for dead, and its sessions for nobody's."""
+        for shipper in self._live.values():
+            if shipper.session is not None:
+                self._committer.update(shipper.session)
 
     async def _restate(self, session_id: bytes, epoch: int) -> None:
         session = await self._store.load(session_id)

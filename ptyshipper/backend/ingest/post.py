@@ -17,9 +17,9 @@ from ptyshipper.wire.messages import SESSION_ID_BYTES
 
 MAX_LINES = 10_000
 MAX_HOSTNAME_CHARACTERS = 255
-_MAX_ID = 2**31 - 1
+MAX_ID = 2**31 - 1
 _STREAMS = {"stdout": Kind.STDOUT, "stderr": Kind.STDERR}
-_TYPES = ("build", "runtime")
+TYPES = ("build", "runtime")
 
 
 class PostRefused(PtyshipperError):
@@ -68,14 +68,14 @@ def read_post(body: bytes) -> Post:
     if not isinstance(fields, dict):
         raise PostRefused("the body is no JSON object")
     kind, hostname, lines = fields.get("type"), fields.get("hostname"), fields.get("lines")
-    if kind not in _TYPES:
+    if kind not in TYPES:
         raise PostRefused("type is neither build nor runtime")
     if not isinstance(hostname, str) or not 0 < len(hostname) <= MAX_HOSTNAME_CHARACTERS:
         raise PostRefused("hostname is no string of 1 to 255 characters")
     if not isinstance(lines, list) or len(lines) > MAX_LINES:
         raise PostRefused(f"lines is no list of at most {MAX_LINES} lines")
     hostname = _text(hostname).decode().replace("\0", "\ufffd")
-    deployment_id = _integer(fields.get("deploymentId"), 1, _MAX_ID, "deploymentId")
+    deployment_id = _integer(fields.get("deploymentId"), 1, MAX_ID, "deploymentId")
     return Post(kind, deployment_id, hostname, [_line(line) for line in lines])
 
 

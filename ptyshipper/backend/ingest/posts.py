@@ -97,7 +97,6 @@ class Posts:
         if grant is HTTPStatus.UNAUTHORIZED:
             return HTTPStatus.BAD_REQUEST  # as AnvilOps says it
         if isinstance(grant, HTTPStatus):
-            self._refusals.note("shipper", grant, request.scope)
             return grant
         _turn_away(self._hub.turned_away(grant.deployment_id))
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -3,100 +3,112 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import time
-from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from http import HTTPStatus
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 
 from ptyshipper.backend.access import Access, View
-from ptyshipper.backend.faults import where
-from ptyshipper.backend.refusals import Refusals
-from ptyshipper.backend.session import session_id_of
-from ptyshipper.backend.store.base import Query, Store
-from ptyshipper.errors import StoreError
+from ptyshipper.backend.session import MAX_INTEGER, Session, session_id_of
+from ptyshipper.backend.store.base import STATES, Query, Store
+from ptyshipper.backend.viewers.answers import Refused, answer, json_bytes
+from ptyshipper.backend.viewers.openapi import Answer, Operation, reading
+from ptyshipper.backend.viewers.parameters import choice, integer, text
+from ptyshipper.backend.viewers.schemas import ID, SESSION, a_list, an_object, optional
 from ptyshipper.wire.paths import SESSIONS_PATH
 
-DEFAULT_LIMIT = 100
-MAX_LIMIT = 1_000
 AT_A_TIME = 10
 """So many are read and written out before the loop turns again: shippers are not to wait for a long
 list, and a command may have thousands of words."""
 
-log = logging.getLogger("ptyshipper.backend")
-
-Handler = Callable[[Request, View], Awaitable[Response]]
-
-
-def guarded(
-    access: Access, refusals: Refusals, handler: Handler
-) -> Callable[[Request], Awaitable[Response]]:
-    """``handler`` for who may read, with what they may see; answers for all else."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            view = await access.reader(request.scope)
-            if isinstance(view, HTTPStatus):
-                refusals.note("viewer", view, request.scope)
-                bearer = {"www-authenticate": "Bearer"}
-                return plain(view, bearer if view is HTTPStatus.UNAUTHORIZED else None)
-            return await handler(request, view)
-        except StoreError as error:
-            log.error("%s", error)
-            return plain(HTTPStatus.SERVICE_UNAVAILABLE)
-        except Exception as error:
-            log.error("a request failed: %s", where(error))
-            return plain(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    return answer
+_LISTED = an_object(
+    {"sessions": a_list(SESSION), "next": optional({"type": "integer", "minimum": 0})}
+)
+_FILTERS = (
+    integer("limit", "how many at most", 0, 1_000, default=100),
+    integer("before", "the `next` of the answer before", 0),
+    text("prefix", "what their ids begin with", 32, pattern="[0-9a-f]*"),
+    integer("app", "of this app", -MAX_INTEGER),
+    integer("deployment", "of this deployment", -MAX_INTEGER),
+    choice("type", "of this type", ("build", "runtime")),
+    text("hostname", "of this host, which is a pod's name", 255),
+    choice("state", "as it is now; `succeeded` is an exit with 0, `failed` any other", STATES),
+)
 
 
-def routes(store: Store, access: Access, refusals: Refusals) -> list[Route]:
+def operations(store: Store, access: Access) -> list[Operation]:
     """Sessions, listed and one by one."""
 
-    async def list_sessions(request: Request, view: View) -> Response:
-        given = request.query_params.get("limit", str(DEFAULT_LIMIT))
-        prefix = request.query_params.get("prefix", "")
-        if not (given.isascii() and given.isdigit() and len(given) <= 9) or not _is_prefix(prefix):
-            return plain(HTTPStatus.BAD_REQUEST)
-        body = await _listed(store, view, min(int(given), MAX_LIMIT), prefix)
-        return Response(body, media_type="application/json")
+    async def list_sessions(_: Request, view: View, asked: dict[str, Any]) -> Response:
+        if view.app_id is not None and asked["app"] not in (None, view.app_id):
+            return answer({"sessions": [], "next": None})
+        query = Query(
+            asked["limit"],
+            asked["before"],
+            asked["prefix"] or "",
+            view.app_id if asked["app"] is None else asked["app"],
+            asked["deployment"],
+            asked["type"],
+            asked["hostname"],
+            asked["state"],
+            time.time_ns() // 1000,
+        )
+        return Response(await _listed(store, query), media_type="application/json")
 
-    async def one_session(request: Request, view: View) -> Response:
-        session_id = session_id_of(request.path_params["id"])
-        session = None if session_id is None else await store.load(session_id)
-        if session is None or not view.shows(session):
-            return plain(HTTPStatus.NOT_FOUND)
-        return JSONResponse(session.summary(time.time_ns() // 1000))
+    async def one_session(request: Request, view: View, _: dict[str, Any]) -> Response:
+        session = await find(store, request, view)
+        return answer(session.summary(time.time_ns() // 1000))
 
     return [
-        Route(SESSIONS_PATH, guarded(access, refusals, list_sessions)),
-        Route(SESSIONS_PATH + "/{id}", guarded(access, refusals, one_session)),
+        reading(
+            access,
+            SESSIONS_PATH,
+            "The newest sessions that fit, in the order in which they came in, newest first",
+            list_sessions,
+            {
+                200: Answer(
+                    "`next` continues the list, as `before`; null: this is its end", schema=_LISTED
+                )
+            },
+            _FILTERS,
+        ),
+        reading(
+            access,
+            SESSIONS_PATH + "/{id}",
+            "One session",
+            one_session,
+            {200: Answer("the session", schema=SESSION)},
+            (ID,),
+        ),
     ]
 
 
-async def _listed(store: Store, view: View, limit: int, prefix: str) -> bytes:
-    """The newest sessions as a JSON object."""
-    now_us, written, before = time.time_ns() // 1000, list[bytes](), None
-    while len(written) < limit:
-        query = Query(min(AT_A_TIME, limit - len(written)), before, prefix, app_id=view.app_id)
-        sessions = await store.sessions(query)
-        if not sessions:
+async def find(store: Store, request: Request, view: View) -> Session:
+    """The session that the path names.
+
+    Raises:
+        Refused: 404 where there is none, or it is not for this reader.
+    """
+    session_id = session_id_of(request.path_params["id"])
+    session = None if session_id is None else await store.load(session_id)
+    if session is None or not view.shows(session):
+        raise Refused(HTTPStatus.NOT_FOUND, "there is no such session")
+    return session
+
+
+async def _listed(store: Store, query: Query) -> bytes:
+    """The sessions as a JSON object, read a few at a time."""
+    written, before = list[bytes](), query.before
+    while len(written) < query.limit:
+        few = replace(query, limit=min(AT_A_TIME, query.limit - len(written)), before=before)
+        sessions = await store.sessions(few)
+        written += [json_bytes(session.summary(query.now_us)) for session in sessions]
+        if len(sessions) < few.limit:
+            before = None
             break
-        written += [json.dumps(session.summary(now_us)).encode() for session in sessions]
         before = sessions[-1].number
         await asyncio.sleep(0)
-    return b'{"sessions":[%b]}' % b",".join(written)
-
-
-def _is_prefix(text: str) -> bool:
-    return len(text) <= 32 and all(digit in "0123456789abcdef" for digit in text)
-
-
-def plain(status: HTTPStatus, headers: dict[str, str] | None = None) -> Response:
-    """An answer that says no more than its status."""
-    return PlainTextResponse(f"{status.phrase}\n", status.value, headers)
+    return b'{"sessions":[%b],"next":%b}' % (b",".join(written), json_bytes(before))

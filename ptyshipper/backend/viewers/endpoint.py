@@ -55,7 +55,6 @@ class ViewEndpoint:
         try:
             view = await self._access.reader(scope)
             if isinstance(view, HTTPStatus):
-                self._refusals.note("viewer", view, scope)
                 await accept(scope, receive, send, view, messages.VIEWER_SUBPROTOCOL)
                 return
             with self._seats.seat("records") as has_seat:

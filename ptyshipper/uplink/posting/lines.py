@@ -21,14 +21,14 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ptyshipper.printed.losses import lost
-from ptyshipper.records import HEADER_BYTES, Kind, Record, read_gap, read_started
-from ptyshipper.uplink.posting.progress import STREAMS, Progress
-from ptyshipper.uplink.posting.terminal_text import (
+from ptyshipper.printed.terminal_text import (
     ChangingLine,
     readable,
     unfinished_bytes,
     writes_over,
 )
+from ptyshipper.records import HEADER_BYTES, Kind, Record, read_gap, read_started
+from ptyshipper.uplink.posting.progress import STREAMS, Progress
 
 SILENCE_US = 500_000
 CHANGING_SILENCE_US = 10_000_000

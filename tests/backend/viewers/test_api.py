@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ptyshipper.backend.access import View
 from ptyshipper.backend.session import read_description
-from ptyshipper.backend.store.base import Opening
+from ptyshipper.backend.store.base import Opening, Query
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.backend.viewers.api import _listed
 from tests.support.server import Server, Shipper, describe, exit_record, output, start_record
+from tests.support.stored import fresh_deployment_id
 
 
 @pytest.fixture
@@ -59,20 +59,72 @@ def test_list_has_the_session_and_obeys_its_limit(server: Server, exited: str) -
 
 
 def test_long_list_is_whole_and_in_order(tmp_path: Path) -> None:
-    """It is read a few at a time."""
-    about = read_description(describe(command=["x"] * 3_000))
-    ids = [number.to_bytes(16, "big") for number in range(1, 36)]
+    """It is read a few at a time, and goes on from where it ended."""
 
     async def scenario() -> None:
         store = SqliteStore(tmp_path)
-        await store.commit([], [Opening(session_id, about, None, False, 1) for session_id in ids])
+        about = read_description(describe(command=["x"] * 3_000))
+        made = [number.to_bytes(16, "big") for number in range(1, 36)]
+        await store.commit([], [Opening(each, about, None, False, 0) for each in made])
+        newest = [each.hex() for each in reversed(made)]
         for limit, count in ((100, 35), (35, 35), (20, 20), (15, 15), (1, 1), (0, 0)):
-            listed = json.loads(await _listed(store, View(None), limit, ""))["sessions"]
-            newest = [session_id.hex() for session_id in reversed(ids)][:count]
-            assert [session["id"] for session in listed] == newest
+            listed = json.loads(await _listed(store, Query(limit)))
+            assert [session["id"] for session in listed["sessions"]] == newest[:count]
+        first = json.loads(await _listed(store, Query(20)))
+        rest = json.loads(await _listed(store, Query(20, first["next"])))
+        assert [session["id"] for session in rest["sessions"]] == newest[20:]
+        assert rest["next"] is None
         await store.close()
 
     asyncio.run(scenario())
+
+
+def test_filters_leave_what_fits(server: Server) -> None:
+    """Each by itself: a session has a deployment, a type, a host and a state."""
+    deployment = fresh_deployment_id()
+    for code, fields in (
+        (0, {"hostname": "web-1"}),
+        (3, {"hostname": "web-2"}),
+        (0, {"hostname": "web-2", "type": "build"}),
+    ):
+        shipper = Shipper(server, os.urandom(16), deployment_id=deployment, **fields)
+        shipper.ship(start_record() + exit_record(code))
+        shipper.socket.close()
+
+    def count(query: str) -> int:
+        status, answer = server.get(f"/api/sessions?deployment={deployment}&{query}")
+        assert status == 200
+        return len(answer["sessions"])
+
+    queries = [
+        "",
+        "hostname=web-2",
+        "type=build",
+        "state=failed",
+        "state=succeeded",
+        "state=running",
+    ]
+    assert [count(query) for query in queries] == [3, 2, 1, 1, 2, 0]
+    assert count("app=5") == 0
+
+
+def test_command_that_is_no_text_is_told(server: Server) -> None:
+    """JSON may escape half a surrogate pair, and a command may be one."""
+    shipper = Shipper(server, os.urandom(16), command=["\udcff"])
+    shipper.ship(start_record())
+    shipper.socket.close()
+    assert server.get(f"/api/sessions/{shipper.session_id.hex()}")[1]["command"] == ["\udcff"]
+
+
+def test_error_has_one_shape(server: Server) -> None:
+    """Whoever makes it."""
+    for path, error in (
+        ("/api/sessions?limit=x", "limit can't be that"),
+        ("/api/sessions/" + "0" * 32, "there is no such session"),
+        ("/api/nothing", "not found"),
+    ):
+        status, answer = server.get(path)
+        assert answer == {"status": status, "error": error}
 
 
 @pytest.mark.parametrize("wanted", ["0" * 32, "xyz", "0" * 31, "A" * 32])
@@ -81,7 +133,19 @@ def test_unknown_session_is_not_found(server: Server, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=x", "limit=-1", "limit=" + "9" * 30, "prefix=xyz", "prefix=" + "a" * 33]
+    "query",
+    [
+        "limit=x",
+        "limit=-1",
+        "limit=1001",
+        "limit=" + "9" * 30,
+        "before=x",
+        "app=1e3",
+        "state=dead",
+        "type=",
+        "prefix=xyz",
+        "prefix=" + "a" * 33,
+    ],
 )
 def test_nonsense_is_a_bad_request(server: Server, query: str) -> None:
     assert server.get(f"/api/sessions?{query}")[0] == 400

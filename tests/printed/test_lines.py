@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper import records
+from ptyshipper.printed import lines
+from ptyshipper.printed.lines import Line, LineAssembler
 from ptyshipper.printed.losses import CAUSES, Lost
 from ptyshipper.records import GapCause, Kind, Record
-from ptyshipper.view import lines
-from ptyshipper.view.lines import Line, LineAssembler
 
 
 def out(content: bytes, time_us: int = 0, kind: Kind = Kind.STDOUT) -> Record:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptyshipper.view import text
+from ptyshipper.printed import text
 
 HOSTILE = st.text(
     alphabet=st.sampled_from("\x1b[]0;:?31mHJnc\x07\\\x9b\x9d\x00\r\n\x08\x7fPé\t "), max_size=40

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper import records
+from ptyshipper.printed.cast import CastWriter
 from ptyshipper.records import GapCause, Kind, Record
-from ptyshipper.view.cast import CastWriter
 
 SESSION: dict[str, Any] = {
     "command": ["echo", "a b", "\udcff"],

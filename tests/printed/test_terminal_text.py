@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptyshipper.uplink.posting.terminal_text import (
+from ptyshipper.printed.terminal_text import (
     ChangingLine,
     readable,
     unfinished_bytes,

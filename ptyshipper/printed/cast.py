@@ -1,9 +1,10 @@
-"""Records to an asciicast, version 3. Pure.
+"""Records to an asciicast, version 3 or 2. Pure.
 
-Source: asciinema's ``docs/manual/asciicast/v3.md``. A header line, then ``[interval, code, data]``:
-``o`` output, ``r`` a resize, ``m`` a marker, ``x`` the exit status. ``interval`` is the seconds since
-the previous event, with 3 decimals; it is the difference of rounded times, so that what rounding
-takes from one event the next one gets.
+Sources: asciinema's ``docs/manual/asciicast/v3.md`` and ``v2.md``. A header line, then ``[time, code,
+data]``: ``o`` output, ``r`` a resize, ``m`` a marker, ``x`` the exit status (which version 2 does not
+tell of; asciinema's own recorder writes it there, too). In version 3 ``time`` is the seconds since the
+previous event, with 3 decimals; it is the difference of rounded times, so that what rounding takes
+from one event the next one gets. In version 2 it counts from the beginning, with 6.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from datetime import datetime
 from typing import Any
 
 from ptyshipper.printed.losses import lost
+from ptyshipper.printed.newlines import NewLines
+from ptyshipper.printed.text import json_text
 from ptyshipper.records import (
     OUTPUT_KINDS,
     Kind,
@@ -21,8 +24,6 @@ from ptyshipper.records import (
     read_exited,
     read_resized,
 )
-from ptyshipper.view.newlines import NewLines
-from ptyshipper.view.text import json_text
 
 DEFAULT_COLS, DEFAULT_ROWS = 80, 24
 MAX_SIDE = 1_000
@@ -30,11 +31,17 @@ MAX_SIDE = 1_000
 
 
 class CastWriter:
-    """The lines of a cast, each with its newline."""
+    """The lines of a cast, each with its newline.
 
-    def __init__(self, session: dict[str, Any]) -> None:
+    Args:
+        session: its summary, as the API gives it.
+        version: 3 or 2.
+    """
+
+    def __init__(self, session: dict[str, Any], version: int = 3) -> None:
         self._session = session
-        self._last_ms = 0
+        self._version = version
+        self._last_us = 0
         # A cut inside a character is mended by the record that follows it on the same stream.
         self._decoders = {
             int(kind): codecs.getincrementaldecoder("utf-8")("replace") for kind in OUTPUT_KINDS
@@ -46,12 +53,16 @@ class CastWriter:
         """The first line."""
         session = self._session
         words = shlex.join(session["command"]).encode("utf-8", "replace").decode()
+        cols = min(session.get("cols") or DEFAULT_COLS, MAX_SIDE)
+        rows = min(session.get("rows") or DEFAULT_ROWS, MAX_SIDE)
+        size = (
+            {"width": cols, "height": rows}
+            if self._version == 2
+            else {"term": {"cols": cols, "rows": rows}}
+        )
         value = {
-            "version": 3,
-            "term": {
-                "cols": min(session.get("cols") or DEFAULT_COLS, MAX_SIDE),
-                "rows": min(session.get("rows") or DEFAULT_ROWS, MAX_SIDE),
-            },
+            "version": self._version,
+            **size,
             "timestamp": int(datetime.fromisoformat(session["started_at"]).timestamp()),
             "command": words,
         }
@@ -82,14 +93,17 @@ class CastWriter:
 
     def finish(self) -> str:
         """What is left of a session that did not exit: characters that were never completed."""
-        return "".join(self._flush(self._last_ms * 1000))
+        return "".join(self._flush(self._last_us))
 
     def _flush(self, time_us: int) -> list[str]:
         rests = [decoder.decode(b"", True) for decoder in self._decoders.values()]
         return [self._event(time_us, "o", rest) for rest in rests if rest]
 
     def _event(self, time_us: int, code: str, data: str) -> str:
-        time_ms = max(self._last_ms, round(time_us / 1000))
-        interval_ms, self._last_ms = time_ms - self._last_ms, time_ms
-        seconds = f"{interval_ms // 1000}.{interval_ms % 1000:03d}"
+        before_us, self._last_us = self._last_us, max(self._last_us, time_us)
+        if self._version == 2:
+            seconds = f"{self._last_us // 1_000_000}.{self._last_us % 1_000_000:06d}"
+        else:
+            interval_ms = round(self._last_us / 1000) - round(before_us / 1000)
+            seconds = f"{interval_ms // 1000}.{interval_ms % 1000:03d}"
         return f'[{seconds}, "{code}", {json_text(data)}]\n'

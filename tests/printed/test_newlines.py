@@ -7,7 +7,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptyshipper.view.newlines import NewLines
+from ptyshipper.printed.newlines import NewLines
 
 
 @given(st.lists(st.text(alphabet="a\r\n", max_size=6).map(str.encode), max_size=8))

@@ -1,0 +1,77 @@
+"""How readers are answered over HTTP: JSON, one shape for every error, and who is let in at all."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ptyshipper.backend.access import Access, View
+from ptyshipper.backend.faults import where
+from ptyshipper.errors import StoreError
+
+log = logging.getLogger("ptyshipper.backend")
+
+Handler = Callable[[Request, View], Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+class Refused(Exception):
+    """A request that is answered with an error; ``message`` says why, to a person."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(status, message)
+        self.status = status
+        self.message = message
+
+
+def json_bytes(value: Any) -> bytes:
+    """In ASCII: half a surrogate pair, which a command may hold, survives in it."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def answer(value: Any) -> Response:
+    """200, with ``value`` as JSON."""
+    return Response(json_bytes(value), media_type="application/json")
+
+
+def refusal(
+    status: HTTPStatus, message: str | None = None, headers: Mapping[str, str] | None = None
+) -> Response:
+    """The one shape of an error; without a message it says no more than its status."""
+    value = {"status": status.value, "error": message or status.phrase.lower()}
+    return Response(json_bytes(value), status.value, headers, "application/json")
+
+
+async def refuse_unrouted(_: Request, error: Exception) -> Response:
+    """Starlette's own errors, of paths and methods that there are not, in the same shape."""
+    assert isinstance(error, HTTPException)
+    return refusal(HTTPStatus(error.status_code), headers=error.headers)
+
+
+def guarded(access: Access, handler: Handler) -> Endpoint:
+    """``handler`` for who may read, with what they may see; answers for all else."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            view = await access.reader(request.scope)
+            if isinstance(view, HTTPStatus):
+                bearer = {"www-authenticate": "Bearer"}
+                return refusal(view, headers=bearer if view is HTTPStatus.UNAUTHORIZED else None)
+            return await handler(request, view)
+        except Refused as refused:
+            return refusal(refused.status, refused.message)
+        except StoreError as error:
+            log.error("%s", error)
+            return refusal(HTTPStatus.SERVICE_UNAVAILABLE)
+        except Exception as error:
+            log.error("a request failed: %s", where(error))
+            return refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    return endpoint

@@ -1,0 +1,73 @@
+"""A session to take away, in any of its forms, record by record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from ptyshipper.printed.cast import CastWriter
+from ptyshipper.printed.lines import Line, LineAssembler
+from ptyshipper.printed.losses import Lost
+from ptyshipper.printed.shown import Clock, json_line, text_line
+from ptyshipper.records import Record
+
+Session = dict[str, Any]
+"""A session's summary, as the API gives it."""
+
+
+class Export(Protocol):
+    """What of a session's form its beginning, each record and its end give."""
+
+    def header(self) -> str: ...
+
+    def feed(self, record: Record) -> str: ...
+
+    def finish(self) -> str: ...
+
+
+class _Lines:
+    """Lines in one form; a line is given when it is complete, or with the session's end."""
+
+    def __init__(self, session: Session, show: Callable[[Line | Lost, Clock], str]) -> None:
+        self._show = show
+        self._clock = Clock(session)
+        self._lines = LineAssembler()
+
+    def header(self) -> str:
+        return ""
+
+    def feed(self, record: Record) -> str:
+        self._clock.see(record)
+        return self._shown(self._lines.feed(record))
+
+    def finish(self) -> str:
+        return self._shown(self._lines.finish())
+
+    def _shown(self, lines: list[Line | Lost]) -> str:
+        return "".join([self._show(line, self._clock) for line in lines])
+
+
+def _as_text(line: Line | Lost, _: Clock) -> str:
+    return text_line(line, person=False, colours=False) + "\n"
+
+
+def _as_json(line: Line | Lost, clock: Clock) -> str:
+    return json_line(line, clock).decode()
+
+
+class Format(NamedTuple):
+    """A form: how it begins, how a file of it is called and what it is to a browser."""
+
+    make: Callable[[Session], Export]
+    suffix: str
+    media_type: str
+
+
+FORMATS = {
+    "cast": Format(CastWriter, "cast", "application/x-asciicast"),
+    "cast2": Format(lambda session: CastWriter(session, 2), "cast", "application/x-asciicast"),
+    "text": Format(lambda session: _Lines(session, _as_text), "txt", "text/plain; charset=utf-8"),
+    "jsonl": Format(lambda session: _Lines(session, _as_json), "jsonl", "application/jsonl"),
+}
+"""``cast`` and ``cast2`` are asciicasts, versions 3 and 2; ``text`` has the lines without colours,
+``jsonl`` what ``logs --json`` prints."""
