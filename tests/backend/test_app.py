@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import json
 import os
 import re
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ptyshipper import statefile
 from ptyshipper.backend.app import serve
@@ -24,8 +25,10 @@ from ptyshipper.backend.credentials import Kind, issue
 from ptyshipper.backend.stores import open_for_tokens
 from ptyshipper.errors import BackendError
 from ptyshipper.serve_config import ServeSettings, serve_settings
+from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
 from tests.support.patience import PATIENCE_S, until
+from tests.support.raw_peer import unread_viewer
 from tests.support.running import Running, kill_all
 from tests.support.server import REPOSITORY, Server, Shipper, output, running_server, start_record
 from tests.support.wrapping import BARE_ENVIRON, PTYSHIPPER
@@ -56,6 +59,96 @@ def test_graceful_stop_stores_acknowledges_and_tidies_up(tmp_path: Path) -> None
         again.ship(output(b"on"))
         again.socket.close()
         assert server.log_path.read_text() == ""
+
+
+FROZEN = """
+import asyncio, os
+from ptyshipper.backend.ingest import hub
+from ptyshipper.backend.store import sqlite
+hub.STOP_WITHIN_S = {within_s}
+stored = sqlite.SqliteStore.commit
+async def commit(self, *asked):
+    done = await stored(self, *asked)
+    while os.path.exists({flag!r}):
+        await asyncio.sleep(0.01)
+    return done
+sqlite.SqliteStore.commit = commit
+"""
+
+
+def closed_with(shipper: Shipper) -> tuple[int, int]:
+    """What was acknowledged last before the close, and its code."""
+    acknowledged = -1
+    while True:
+        try:
+            message = shipper.expect()
+        except ConnectionClosed as closed:
+            assert closed.rcvd is not None, "cut without a word"  # noqa: PT017
+            return acknowledged, closed.rcvd.code
+        assert isinstance(message, messages.Ack)
+        acknowledged = message.offset
+
+
+def test_who_drains_acknowledges_first_and_takes_nobody_new(tmp_path: Path) -> None:
+    """While its store takes its time, it is alive and not ready; a shipper hears of its last commit before
+    it is sent away, and a viewer is sent away, too."""
+    flag = tmp_path / "frozen"
+    preamble = FROZEN.format(within_s=60, flag=str(flag))
+    with running_server(tmp_path, preamble=preamble, log_format="json") as server:
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(start_record())
+        viewer = server.view(shipper.session_id, follow=True)
+        assert viewer.recv(10)
+        flag.touch()
+        shipper.send(output(b"the last"))
+        assert server.process is not None
+        server.process.send_signal(signal.SIGTERM)
+        until(lambda: server.get("/readyz", "") == (503, "draining\n"), "it drains")
+        assert server.get("/healthz", "")[0] == 200
+        with pytest.raises(InvalidStatus) as caught:
+            server.connect()
+        assert caught.value.response.status_code == 503
+        assert int(caught.value.response.headers["retry-after"]) > 0
+        shipper.send(output(b"too late"))
+        flag.unlink()
+        last = len(start_record() + output(b"the last"))
+        assert closed_with(shipper) == (last, CloseCode.RESTARTING)
+        with pytest.raises(ConnectionClosed) as closed:
+            viewer.recv(10), viewer.recv(10)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == CloseCode.RESTARTING
+        assert server.process.wait(10) == 0
+        told = [json.loads(line) for line in server.log_path.read_text().splitlines()]
+        assert [line["message"] for line in told if line["level"] == "info"] == [
+            "listening", "draining", "stopped",
+        ]  # fmt: skip
+        server.process = None
+        server.start()
+        again = Shipper(server, shipper.session_id)
+        assert again.offset == last
+        again.socket.close()
+
+
+def test_a_store_that_hangs_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    """Nor does a viewer that never reads; nothing that was not stored was acknowledged."""
+    flag = tmp_path / "frozen"
+    preamble = FROZEN.format(within_s=0.2, flag=str(flag))
+    with running_server(tmp_path, preamble=preamble) as server:
+        shipper = Shipper(server, os.urandom(16))
+        for _ in range(100):
+            shipper.ship(output(os.urandom(60_000)))
+        with unread_viewer(server, shipper.session_id):
+            flag.touch()
+            acknowledged = shipper.offset
+            shipper.send(output(b"x"))
+            assert server.stop() == 0
+        assert closed_with(shipper) == (-1, CloseCode.RESTARTING)
+        assert "took too long" in server.log_path.read_text()
+        flag.unlink()
+        server.start()
+        again = Shipper(server, shipper.session_id)
+        assert again.offset >= acknowledged
+        again.socket.close()
 
 
 def test_files_are_the_owners_alone(tmp_path: Path) -> None:
