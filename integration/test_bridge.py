@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ class SecretShipper(Shipper):
     def __init__(
         self, server: Server, session_id: bytes, secret: str = SECRET, **about: object
     ) -> None:
-        state, server.state = server.state, server.state._replace(ingest_token=secret)
+        state, server.state = server.state, replace(server.state, ingest_token=secret)
         try:
             super().__init__(server, session_id, **{"deployment_id": DEPLOYMENT, **about})
         finally:
@@ -190,12 +191,13 @@ def test_every_line_is_a_row_once_whoever_dies_when(
                     if not buffer:
                         lines = [
                             f"{number} {len(sent[number]) + at}"
-                            for at in range(choose.choice([1, 3, 30, 2_500]))
+                            for at in range(choose.choice([1, 1, 3, 30, 1_500]))
                         ]
                         sent[number] += lines
                         buffer = output("\n".join([*lines, ""]).encode())
                     shipper.ship(buffer)
                     position, buffer = shipper.offset, b""
+                    time.sleep(choose.uniform(0, 0.1))  # a program that prints now and then
                 shipper.socket.close()
                 return
             except (ConnectionClosed, InvalidStatus, OSError, TimeoutError):
