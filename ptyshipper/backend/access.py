@@ -123,7 +123,7 @@ class Access:
             return HTTPStatus.SERVICE_UNAVAILABLE
 
     def watching(
-        self, admitted: Grant | View, close: Callable[[], None]
+        self, admitted: Grant | View, close: Callable[[], object]
     ) -> AbstractContextManager[None]:
         """While it is entered, ``close`` is called when the token is revoked or expires."""
         return self._register.watching(admitted.token, close)

@@ -9,7 +9,6 @@ import os
 import resource
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.stores import open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api, download, lines, live, openapi, search
+from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.seats import Seats
@@ -142,6 +141,7 @@ async def _run_on(
         *api.operations(store, access),
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),
+        *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),
         *download.operations(store, access, turns),
         *login.operations(store, register, access),
@@ -186,7 +186,7 @@ async def _run_on(
         asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
     )
     with _stopped_by_signals(server), _reloaded_by_signal(listeners.certificate):
-        await server.serve(sockets=[listeners.public])
+        await server.serve()
     for chore in chores:
         chore.cancel()
     await _flush_the_last(committer)
@@ -260,7 +260,6 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,  # BehindProxies is stricter
-                ssl_context_factory=_context_of(listeners.certificate),
                 timeout_graceful_shutdown=SHUTDOWN_WITHIN_S,
             )
         )
@@ -269,17 +268,28 @@ class _Server(uvicorn.Server):
         self._on_stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._listeners.local is not self._listeners.public:
-            self.servers.append(await self._listen_without_tls(self._listeners.local))
+        await super().startup([])
+        certificate, listeners = self._listeners.certificate, self._listeners
+        self.servers.append(await self._listen(listeners.public, certificate))
+        if listeners.local is not listeners.public:
+            self.servers.append(await self._listen(listeners.local, None))
         await self._on_started()
 
-    async def _listen_without_tls(self, listener: socket.socket) -> asyncio.Server:
+    async def _listen(
+        self, listener: socket.socket, certificate: Certificate | None
+    ) -> asyncio.Server:
+        """uvicorn's own listeners share one certificate, and wait a minute for a handshake."""
+
         def protocol() -> guards.GuardedHttpProtocol:
             return guards.GuardedHttpProtocol(self.config, self.server_state, self.lifespan.state)
 
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+        return await asyncio.get_running_loop().create_server(
+            protocol,
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=None if certificate is None else certificate.context,
+            ssl_handshake_timeout=None if certificate is None else guards.REQUEST_WITHIN_S,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._on_stopping()
@@ -297,10 +307,6 @@ class _Server(uvicorn.Server):
                 for connection in self.server_state.connections
             ):
                 return
-
-
-def _context_of(certificate: Certificate | None) -> Callable[..., ssl.SSLContext] | None:
-    return None if certificate is None else lambda *_: certificate.context
 
 
 @contextmanager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.digest import NO_LINES
-from ptyshipper.backend.fanout import QUEUE_BYTES, Fanout
+from ptyshipper.backend.fanout import ALL_QUEUES_BYTES, QUEUE_BYTES, Fanout
 from ptyshipper.backend.session import Chunk
 
 SESSION, OTHER = bytes(16), bytes(15) + b"\x01"
@@ -108,3 +109,33 @@ def test_commit_between_look_and_wait_is_not_missed() -> None:
     woken_after_s, timed_out_after_s = asyncio.run(scenario())
     assert woken_after_s < 1
     assert timed_out_after_s >= 0.04
+
+
+def test_all_viewers_together_hold_no_more_than_their_share() -> None:
+    """However many sessions are watched: who finds it used up has nothing, and reads from the store."""
+    counts = Counts()
+    fanout = Fanout(counts)
+    ids = [number.to_bytes(16) for number in range(2 * ALL_QUEUES_BYTES // QUEUE_BYTES)]
+    slow = [fanout.subscribe(session_id) for session_id in ids]
+    for session_id in ids:
+        fanout.publish(session_id, None, chunk(0, QUEUE_BYTES))
+    assert fanout.queued_bytes == ALL_QUEUES_BYTES
+    assert slow[0].take(0) is not None
+    assert slow[-1].take(0) is None
+    fanout.publish(ids[-1], None, chunk(QUEUE_BYTES, QUEUE_BYTES))
+    assert slow[-1].take(QUEUE_BYTES) is not None, "there is room again"
+    assert counts.viewer_resyncs == 0, "nobody lost what it had"
+    for session_id, viewer in zip(ids, slow, strict=True):
+        fanout.unsubscribe(session_id, viewer)
+    assert fanout.queued_bytes == 0
+
+
+def test_a_resync_is_counted() -> None:
+    counts = Counts()
+    fanout = Fanout(counts)
+    viewer = fanout.subscribe(SESSION)
+    fanout.publish(SESSION, None, chunk(0, QUEUE_BYTES))
+    fanout.publish(SESSION, None, chunk(QUEUE_BYTES, 10))
+    assert counts.viewer_resyncs == 1
+    assert viewer.take(QUEUE_BYTES) == chunk(QUEUE_BYTES, 10)
+    assert fanout.queued_bytes == 0

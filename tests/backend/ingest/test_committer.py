@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import pytest
 
+from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.digest import NO_LINE, NO_LINES, digest
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.ingest.committer import COMMIT_BYTES, Committer, OpeningRefused
@@ -14,6 +15,8 @@ from ptyshipper.backend.ingest.pacing import BURST, INTERVAL_S
 from ptyshipper.backend.session import Chunk, Session, read_description
 from ptyshipper.backend.store.base import Committed, Opening, Write
 from ptyshipper.errors import StoreError
+from ptyshipper.records import GapCause, Kind, encode
+from ptyshipper.records import gap as gap_of
 from tests.support.server import describe, output
 
 
@@ -70,8 +73,10 @@ class Bench:
 
     def __init__(self) -> None:
         self.store, self.outcomes, self.fanout = FakeStore(), Outcomes(), Fanout()
+        self.counts = Counts()
+        loop = asyncio.get_running_loop()
         # A store that is asked for nothing but commits.
-        self.committer = Committer(self.store, self.fanout, asyncio.get_running_loop())  # type: ignore[arg-type]
+        self.committer = Committer(self.store, self.fanout, loop, self.counts)  # type: ignore[arg-type]
         self.committer.outcome = self.outcomes
 
     def append(self, session: Session, records: bytes) -> None:
@@ -321,3 +326,72 @@ def test_opening_that_the_store_refuses_is_told_why(deployment_id: int, error: s
         assert isinstance(refused.value, OpeningRefused) is (deployment_id == 8)
 
     run(scenario)
+
+
+def test_what_is_held_counts_until_it_is_committed_or_lost() -> None:
+    one, two = make(1), make(2)
+    size = len(output(b"a"))
+
+    async def scenario(bench: Bench) -> None:
+        committer = bench.committer
+        bench.store.gate.clear()
+        bench.append(one, output(b"a"))
+        assert committer.waiting_bytes == size
+        await asyncio.sleep(0.02)  # it is under way now, and hangs
+        bench.append(two, output(b"b"))
+        assert committer.waiting_bytes == 2 * size
+        bench.store.gate.set()
+        await committer.flush()
+        assert committer.waiting_bytes == 0
+        bench.store.full = True
+        bench.append(one, output(b"c"))
+        await committer.flush()
+        assert committer.waiting_bytes == 0
+        bench.store.full = False
+
+    run(scenario)
+
+
+def test_an_answer_that_nobody_waits_for_is_not_asked_for() -> None:
+    """Only that one: another connection may ask for the same session by then."""
+    one = make(1)
+
+    async def scenario(bench: Bench) -> None:
+        older = bench.committer.open(opening(one))
+        newer = bench.committer.open(opening(one))
+        bench.committer.withdraw(one.id, older)
+        await bench.committer.flush()
+        assert (await newer).id == one.id
+        bench.committer.withdraw(one.id, newer)
+        gone = bench.committer.open(opening(one))
+        bench.committer.withdraw(one.id, gone)
+        await bench.committer.flush()
+        assert len(bench.store.openings) == 1
+
+    run(scenario)
+
+
+def test_what_became_of_it_is_counted() -> None:
+    """What was stored once, what was received as often as it came."""
+    one, two = make(1), make(2)
+    gap = encode(Kind.GAP, 1, gap_of(100, 90, GapCause.OVERFLOW))
+
+    async def scenario(bench: Bench) -> None:
+        bench.store.full = True
+        bench.append(make(1), output(b"a\n"))
+        await bench.committer.flush()
+        bench.store.full = False
+        bench.append(one, output(b"a\nb\n") + gap)
+        bench.append(two, output(b"a\n", time_us=10))
+        await bench.committer.flush()
+
+    counts = run(scenario).counts
+    stored = len(output(b"a\nb\n") + gap + output(b"a\n"))
+    assert (counts.received_batches, counts.received_bytes) == (3, stored + len(output(b"a\n")))
+    assert (counts.stored_bytes, counts.stored_entries) == (stored, 4)
+    assert (counts.gaps, counts.lost_bytes) == (1, 90)
+    assert counts.store_errors == {"commit": 1}
+    assert (sum(counts.commit_s.counts), sum(counts.commit_bytes.counts)) == (1, 1)
+    assert counts.commit_bytes.sum == stored
+    assert sum(counts.ack_s.counts) == sum(counts.delay_s.counts) == 2
+    assert counts.delay_s.sum > 86_400, "its shipper's clock says 2023"

@@ -10,16 +10,25 @@ from typing import Any
 
 import pytest
 
+from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.digest import digest
 from ptyshipper.backend.fanout import Fanout
-from ptyshipper.backend.ingest import core
+from ptyshipper.backend.ingest import core, hub
+from ptyshipper.backend.ingest.allowance import (
+    BULK_WAITING_BYTES,
+    FULL,
+    FULL_RETRY_S,
+    WAITING_BYTES,
+    Allowance,
+    Limits,
+)
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.hub import ALIVE_EVERY_S, SWEEP_AT_A_TIME, Hub
 from ptyshipper.backend.session import Session, read_description
 from ptyshipper.backend.store.base import DEAD_AFTER_US, Committed, Opening
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.wire import messages
-from ptyshipper.wire.closing import CloseCode
+from ptyshipper.wire.closing import CloseCode, retry_after_s
 from tests.support.server import describe, output
 
 LINE = output(b"hi\n")
@@ -60,10 +69,10 @@ class FakeShipper:
 class Bench:
     """A hub on a store of its own."""
 
-    def __init__(self, data_dir: Path) -> None:
-        self.store = SqliteStore(data_dir)
-        self.committer = Committer(self.store, Fanout(), asyncio.get_running_loop())
-        self.hub = Hub(self.store, self.committer)
+    def __init__(self, data_dir: Path, limits: Limits | None = None) -> None:
+        self.store, self.counts = SqliteStore(data_dir), Counts()
+        self.committer = Committer(self.store, Fanout(), asyncio.get_running_loop(), self.counts)
+        self.hub = Hub(self.store, self.committer, Allowance(limits or Limits()), self.counts)
 
     async def open(self, session_id: bytes) -> FakeShipper:
         """A connection that was welcomed."""
@@ -306,6 +315,154 @@ def test_stopping_stores_acknowledges_and_sends_away(run: Run) -> None:
         assert FakeShipper(bench).close_code is CloseCode.RESTARTING
 
     run(scenario)
+
+
+def test_what_comes_while_stopping_is_left_to_the_next_backend(run: Run) -> None:
+    """A busy shipper would else keep the end waiting for ever; what gets no ACK is sent again."""
+
+    async def scenario(bench: Bench) -> None:
+        shipper, late = await bench.open(os.urandom(16)), FakeShipper(bench)
+        shipper.send(0, LINE)
+        commit = bench.store.commit
+
+        async def send_meanwhile(*asked: Any) -> Committed:
+            shipper.send(len(LINE), LINE)
+            late.do(late.ingest.received(messages.hello(os.urandom(16), describe()), 0.0))
+            return await commit(*asked)
+
+        bench.store.commit = send_meanwhile  # type: ignore[method-assign]
+        await bench.hub.stop()
+        assert core.Acknowledge(len(LINE)) in shipper.done
+        assert core.Acknowledge(2 * len(LINE)) not in shipper.done
+        assert {shipper.close_code, late.close_code} == {CloseCode.RESTARTING}
+        assert bench.committer.waiting_bytes == 0
+
+    run(scenario)
+
+
+def test_a_store_that_hangs_holds_the_end_up_no_longer_than_agreed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is acknowledged that is not stored."""
+    monkeypatch.setattr(hub, "STOP_WITHIN_S", 0.01)
+
+    async def scenario(bench: Bench) -> None:
+        shipper = await bench.open(os.urandom(16))
+        commit, thawed = bench.store.commit, asyncio.Event()
+
+        async def hang(*asked: Any) -> Committed:
+            done = await commit(*asked)
+            await thawed.wait()
+            return done
+
+        bench.store.commit = hang  # type: ignore[method-assign]
+        shipper.send(0, LINE)
+        await bench.hub.stop()
+        assert shipper.close_code is CloseCode.RESTARTING
+        assert core.Acknowledge(len(LINE)) not in shipper.done
+        thawed.set()
+
+    run(scenario)
+
+
+BULK = output(b"x" * 60_000)
+
+
+async def flood(bench: Bench, shippers: list[FakeShipper]) -> None:
+    """Each sends what its window lets it, or until it is closed."""
+    for at in range(core.MAX_WINDOW_BYTES // len(BULK)):
+        for shipper in shippers:
+            if shipper.close_code is None:
+                shipper.send(at * len(BULK), BULK)
+        await asyncio.sleep(0)
+
+
+def test_a_thousand_windows_into_a_store_that_hangs_are_a_bounded_memory(run: Run) -> None:
+    """Who brings more is told when to come back; a quiet one still gets in. Once the store is back, what
+    was taken is there, once, and everybody goes on where that ends."""
+
+    async def scenario(bench: Bench) -> None:
+        quiet = await bench.open(os.urandom(16))
+        shippers = [await bench.open(os.urandom(16)) for _ in range(100)]
+        commit, thawed = bench.store.commit, asyncio.Event()
+
+        async def hang(*asked: Any) -> Committed:
+            done = await commit(*asked)
+            await thawed.wait()
+            return done
+
+        bench.store.commit = hang  # type: ignore[method-assign]
+        await flood(bench, shippers)
+        assert BULK_WAITING_BYTES - len(BULK) < bench.committer.waiting_bytes <= WAITING_BYTES
+        refused = [each for each in shippers if each.close_code is not None]
+        assert len(refused) > 50
+        assert {each.close_code for each in refused} == {CloseCode.TRY_LATER}
+        reasons = {c.reason for c in refused[0].done if isinstance(c, core.Close)}
+        assert all(retry_after_s(reason) == FULL_RETRY_S for reason in reasons)
+        assert bench.counts.refusals["shipper", "full"] == len(refused)
+        quiet.send(0, LINE)
+        assert quiet.close_code is None
+        for each in refused:
+            bench.hub.disconnected(each)
+        thawed.set()
+        await bench.settle()
+        assert bench.committer.waiting_bytes == 0
+        assert core.Acknowledge(len(LINE)) in quiet.done
+        for each in shippers:
+            assert each.session is not None
+            stored = await bench.stored(each.session.id)
+            chunks = await bench.store.chunks(stored.number, 0, 1 << 30)
+            assert b"".join(chunk.records for chunk in chunks) == BULK * (
+                stored.next_offset // len(BULK)
+            )
+            again = await bench.open(each.session.id)
+            again.send(stored.next_offset, LINE)
+            await bench.settle()
+            assert core.Acknowledge(stored.next_offset + len(LINE)) in again.done
+
+    run(scenario)
+
+
+def test_while_it_is_full_nobody_else_gets_in(run: Run) -> None:
+    """Neither at the upgrade nor, for who was upgraded before, at the HELLO."""
+
+    async def scenario(bench: Bench) -> None:
+        upgraded = FakeShipper(bench)
+        bench.committer._pending_bytes += WAITING_BYTES
+        assert bench.hub.turned_away(None) == bench.hub.turned_away(7) == FULL
+        upgraded.do(upgraded.ingest.received(messages.hello(os.urandom(16), describe()), 0.0))
+        assert upgraded.close_code is CloseCode.TRY_LATER
+        bench.hub.disconnected(upgraded)
+        bench.committer._pending_bytes -= WAITING_BYTES
+        assert bench.hub.turned_away(7) is None
+        assert (await bench.open(os.urandom(16))).close_code is None
+
+    run(scenario)
+
+
+def test_sessions_leave_room_for_others_however_they_leave(tmp_path: Path) -> None:
+    """By their own will, replaced, or refused."""
+
+    async def main() -> None:
+        bench = Bench(tmp_path, Limits(max_sessions=2))
+        first_id = os.urandom(16)
+        first, second = await bench.open(first_id), await bench.open(os.urandom(16))
+        third = await bench.open(os.urandom(16))
+        assert third.close_code is CloseCode.TOO_MANY
+        bench.hub.disconnected(third)
+        assert (first.close_code, second.close_code) == (None, None)
+        again = await bench.open(first_id)
+        assert (first.close_code, again.close_code) == (CloseCode.REPLACED, None)
+        for gone in (first, again, second):
+            bench.hub.disconnected(gone)
+        assert bench.hub.connections == bench.hub.sessions == 0
+        for _ in range(2):
+            assert (await bench.open(os.urandom(16))).close_code is None
+        assert (await bench.open(os.urandom(16))).close_code is CloseCode.TOO_MANY
+        await bench.settle()
+        await bench.store.close()
+
+    asyncio.run(main())
 
 
 def test_description_is_the_first_one(run: Run) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import zlib
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +18,7 @@ from websockets.exceptions import ConnectionClosed
 from ptyshipper.backend.ingest.post import read_post
 from ptyshipper.backend.ingest.posts import MAX_BODY_BYTES
 from ptyshipper.records import Kind, decode
-from tests.support.server import Server, Shipper, start_record
+from tests.support.server import Server, Shipper, running_server, start_record
 from tests.support.stored import fresh_deployment_id, sessions_of
 
 PATH = "/api/logs/ingest"
@@ -184,3 +185,24 @@ def test_session_of_posts_can_not_be_taken_by_a_shipper(server: Server) -> None:
         Shipper(server, session_id, deployment_id=deployment_id)
     assert send(server, body(deployment_id, "y")) == 204
     assert stored_lines(server, deployment_id) == [b"x", b"y"]
+
+
+def test_a_deployment_over_its_rate_is_told_when_to_come_again(tmp_path: Path) -> None:
+    """And what was refused is not stored."""
+    with running_server(tmp_path, max_rate_bytes_per_s="2K") as server:
+        deployment_id, line = fresh_deployment_id(), "x" * 4_000
+        statuses = [send(server, body(deployment_id, line)) for _ in range(6)]
+        taken = statuses.count(204)
+        assert 2 <= taken < 6
+        assert set(statuses) == {204, 429}
+        assert stored_lines(server, deployment_id) == [line.encode()] * taken
+        assert send(server, body(fresh_deployment_id(), line)) == 204
+
+
+FULL_OF_POSTS = "from ptyshipper.backend.ingest import posts\nposts.HELD_BYTES = 1000\n"
+
+
+def test_posts_that_would_fill_the_memory_are_told_to_come_again(tmp_path: Path) -> None:
+    """Before they are read."""
+    with running_server(tmp_path, preamble=FULL_OF_POSTS) as server:
+        assert send(server, body(fresh_deployment_id(), "x")) == 503
