@@ -23,6 +23,7 @@ from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
 from tests.support.patience import PATIENCE_S, until
+from tests.support.postgres import Postgres
 from tests.support.server import Server, Shipper, describe, output, running_server, start_record
 from tests.support.wrapping import BARE_ENVIRON, LOG_SHIPPER, PTYSHIPPER, run, shipping_environ
 
@@ -278,6 +279,46 @@ def test_the_wrapper_ships_with_a_token_of_the_store(server: Server, tmp_path: P
         return (newest["deployment_id"], newest["app_id"], newest["state"]) == (77, 9, "exited")
 
     until(delivered, "the session is there, of its app")
+
+
+def test_replicas_have_their_tokens_in_common(tmp_path: Path, postgres: Postgres) -> None:
+    """One lets in whom the command let in, and another's connections end with a token too."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    with (
+        postgres.database() as url,
+        running_server(tmp_path / "one", store_url=url) as one,
+        running_server(tmp_path / "two", store_url=url) as two,
+    ):
+        environ = {
+            **BARE_ENVIRON,
+            "PTYSHIPPER_STORE": url,
+            "PTYSHIPPER_DATA": str(tmp_path / "token"),
+        }
+        command = [*PTYSHIPPER, "token"]
+        secret = secret_of(run([*command, "create", "--deployment", "42"], environ))
+        assert isinstance(hello(one, secret, 42), messages.Welcome)
+        with two.connect(secret) as shipper:
+            shipper.send(messages.hello(os.urandom(16), describe(deployment_id=42)))
+            shipper.recv(PATIENCE_S)
+            assert run([*command, "revoke", "1"], environ).returncode == 0
+            with pytest.raises(ConnectionClosed) as closed:
+                shipper.recv(PATIENCE_S)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == CloseCode.UNAUTHORIZED
+        until(lambda: refusal(one, secret) == 403, "the other replica knows")
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:s3cret@127.0.0.1:1/logs", "mysql://user:s3cret@127.0.0.1/logs"]
+)
+def test_a_store_that_is_not_there_is_told_without_its_password(tmp_path: Path, url: str) -> None:
+    environ = {**BARE_ENVIRON, "PTYSHIPPER_STORE": url, "PTYSHIPPER_DATA": str(tmp_path)}
+    for words in (["token", "list"], ["serve", "--port", "0"]):
+        done = run([*PTYSHIPPER, *words], environ)
+        assert done.returncode != 0
+        assert (done.stdout, done.stderr.count(b"\n")) == (b"", 1), done.stderr
+        assert b"s3cret" not in done.stderr
 
 
 def test_no_secret_is_logged(server: Server) -> None:
