@@ -89,9 +89,7 @@ class Fanout:
     def stop(self) -> None:
         """Wake everybody for good: the backend ends, and who streams is to end, too."""
         self.is_stopping = True
-        for watching in (*self._of_session.values(), *self._of_app.values()):
-            for subscription in watching:
-                subscription.push(None)
+        self.wake_all()
 
     def subscribe(self, session_id: bytes) -> Subscription:
         """Be woken, and handed the chunks, by every commit of this session's."""

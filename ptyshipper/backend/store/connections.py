@@ -21,7 +21,7 @@ SCHEMA = "ptyshipper"
 _SETTINGS = {
     "application_name": "ptyshipper",
     "search_path": SCHEMA,
-    "work_mem": "16MB",
+    "tcp_keepalives_idle": "60",  # seconds: routers forget connections that are silent for long
     "jit": "off",  # every statement takes less time than compiling it would
     # Functions keep their plans, and make them while the tables are still empty.
     "enable_seqscan": "off",

@@ -37,6 +37,7 @@ from ptyshipper.backend.store.base import (
     arrivals_of,
     chunk_of,
     conditions,
+    ids_of,
     session_of,
     state_of,
 )
@@ -121,7 +122,7 @@ class PostgresStore:
             try:
                 await migrate(connection)
             finally:
-                connection.terminate()
+                await connection.close()
         except BackendError:
             raise
         except Exception as error:
@@ -161,8 +162,7 @@ class PostgresStore:
                 chunks.append(None)
             else:
                 chunks.append(chunk._replace(arrival=first_id + before[index]))
-                taken = max(1, chunk.end_entry - chunk.first_entry)
-                session.last_arrival = first_id + before[index] + taken - 1
+                session.last_arrival = first_id + before[index] + ids_of(chunk) - 1
         found = [None if row is None else session_of(_in_order(row)) for row in sessions or ()]
         return Committed(chunks, refused, found)
 
@@ -319,10 +319,9 @@ def _row(place: int, write: Write, ids_before: int, records_at: int) -> tuple[An
         of_chunk: tuple[int | None, ...] = (None,) * 10
     else:
         at_offset = chunk.first_offset
-        ids = max(1, chunk.end_entry - chunk.first_entry)
         of_chunk = (
             ids_before,
-            ids,
+            ids_of(chunk),
             records_at,
             len(chunk.records),
             chunk.first_time_us,

@@ -39,6 +39,7 @@ from ptyshipper.backend.store.base import (
     arrivals_of,
     chunk_of,
     conditions,
+    ids_of,
     session_of,
     state_of,
 )
@@ -232,7 +233,7 @@ class SqliteStore:
         size = 0 if chunk is None else len(chunk.records)
         small = chunk is not None and size < SMALL_CHUNK_BYTES
         if chunk is not None:
-            session.last_arrival = chunk.arrival + max(0, chunk.end_entry - chunk.first_entry - 1)
+            session.last_arrival = chunk.arrival + ids_of(chunk) - 1
         row = self._db.execute(
             _UPDATE_SESSION,
             (
