@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
@@ -39,6 +39,7 @@ from ptyshipper.backend.viewers import api, download, lines, live, openapi, sear
 from ptyshipper.backend.viewers.answers import refusal, refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.openapi import Answer, Operation, refused
+from ptyshipper.backend.viewers.terminal import TerminalEndpoint
 from ptyshipper.errors import BackendError, UsageError
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
 from ptyshipper.wire.paths import INGEST_PATH
@@ -107,7 +108,10 @@ async def _run(
     ]
     app = Router(
         IngestEndpoint(hub, access),
-        ViewEndpoint(store, fanout, access),
+        [
+            ViewEndpoint(store, fanout, access, turns),
+            TerminalEndpoint(store, fanout, access, turns),
+        ],
         Starlette(
             routes=openapi.routes(operations), exception_handlers={HTTPException: refuse_unrouted}
         ),
@@ -149,9 +153,14 @@ class Router:
     """Sends each connection to its application. WebSockets go past Starlette, which would wrap
     every message of theirs."""
 
-    def __init__(self, ingest: ASGIApp, view: ViewEndpoint, http: ASGIApp) -> None:
+    def __init__(
+        self,
+        ingest: ASGIApp,
+        views: Sequence[ViewEndpoint | TerminalEndpoint],
+        http: ASGIApp,
+    ) -> None:
         self._ingest = ingest
-        self._view = view
+        self._views = views
         self._http = http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -159,9 +168,11 @@ class Router:
             await self._http(scope, receive, send)
         elif scope["path"] == INGEST_PATH:
             await self._ingest(scope, receive, send)
-        elif self._view.matches(scope["path"]):
-            await self._view(scope, receive, send)
         else:
+            for view in self._views:
+                if view.matches(scope["path"]):
+                    await view(scope, receive, send)
+                    return
             await receive()
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
 
