@@ -34,9 +34,10 @@ from ptyshipper.records import (
 )
 
 DEFAULT_COLS, DEFAULT_ROWS = 80, 24
-REPLAY_BYTES = 262_144
-"""So much of the output at most is written again. Of sessions of bash, vim and top, 32 KiB gave every cell
-of the screen right wherever one joined (measured); a frame of top is 5 KB."""
+REPLAY_BYTES = 1 << 20
+"""So much of the output at most is written again. Where the screen was cleared within it, every cell is
+right; else those that changed within it are, and in sessions of bash and vim 32 KiB were enough for all of
+them (measured). Of top, with 5 KB a frame, it is ten minutes."""
 HEAD_BYTES = 65_536
 """So much of it from the last time on at which the screen was cleared."""
 EVENT_BYTES, EVENT_RECORDS = 65_536, 1_000
