@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ptyshipper.backend import directory
+from ptyshipper.backend.memory import keep_large_blocks
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.errors import StoreOutdated, UsageError
@@ -42,6 +43,7 @@ async def _open_database(url: str) -> Store:
     if not url.startswith(("postgresql://", "postgres://")):
         # Not the URL itself: it may hold a password.
         raise UsageError("a store's URL begins with postgresql://; without one it is SQLite")
+    keep_large_blocks()
     # Loaded where it is needed: 8 MB.
     from ptyshipper.backend.store.postgres import PostgresStore
 
