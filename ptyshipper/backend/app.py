@@ -10,9 +10,10 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -41,17 +42,22 @@ from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register, make_link
 from ptyshipper.backend.retention import Retention, keep_to
 from ptyshipper.backend.store.base import Store
-from ptyshipper.backend.stores import open_store
+from ptyshipper.backend.stores import open_anvilops, open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.seats import Seats
+from ptyshipper.backend.viewers.terminal import TerminalEndpoint
+from ptyshipper.backend.viewers.watching import Gallery
 from ptyshipper.errors import BackendError, StoreError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
 from ptyshipper.wire.paths import INGEST_PATH
+
+if TYPE_CHECKING:
+    from ptyshipper.backend.bridge.store import AnvilopsStore
 
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_WITHIN_S = 3
@@ -104,18 +110,24 @@ async def _run(
     announce: Callable[[str], None],
     with_link: bool,
 ) -> None:
-    store = await open_store(settings.data_dir, settings.store_url)
+    store: Store
+    bridge: AnvilopsStore | None = None
+    if settings.anvilops:
+        store = bridge = await open_anvilops(settings.store_url)
+    else:
+        store = await open_store(settings.data_dir, settings.store_url)
     try:
         register = Register(store)
         if not settings.anvilops and not await register.has_good("ingest"):
             listeners.check_unreachable()
-        await _run_on(store, register, settings, listeners, issued, announce, with_link)
+        await _run_on(store, bridge, register, settings, listeners, issued, announce, with_link)
     finally:
         await store.close()
 
 
 async def _run_on(
     store: Store,
+    bridge: AnvilopsStore | None,
     register: Register,
     settings: ServeSettings,
     listeners: Listeners,
@@ -131,7 +143,7 @@ async def _run_on(
     allowance = Allowance(Limits(settings.max_sessions, settings.max_rate_bytes_per_s))
     hub = Hub(store, committer, allowance, counts)
     refusals = Refusals(counts)
-    access = Access(issued, register, refusals, settings.public_url)
+    access = Access(issued, register, refusals, settings.public_url, bridge)
     health, seats, turns = Health(store), Seats(settings.max_viewers), Turns()
     metrics = Metrics(counts, hub, committer, fanout, seats)
     posts = Posts(committer, access, hub, refusals)
@@ -146,9 +158,13 @@ async def _run_on(
         *download.operations(store, access, turns),
         *login.operations(store, register, access),
     ]
+    gallery = Gallery(access, seats, refusals)
     app: ASGIApp = Router(
         IngestEndpoint(hub, access, refusals),
-        ViewEndpoint(store, fanout, access, seats, refusals),
+        [
+            ViewEndpoint(store, fanout, gallery, turns),
+            TerminalEndpoint(store, fanout, gallery, turns),
+        ],
         Starlette(
             routes=openapi.routes(operations), exception_handlers={HTTPException: refuse_unrouted}
         ),
@@ -180,11 +196,13 @@ async def _run_on(
 
     server = _Server(app, listeners, started, drain)
     retention = Retention(settings.retain_s, settings.retain_bytes)
-    chores = (
+    chores = [
         asyncio.create_task(_sweep(hub, register), name="sweeper"),
         asyncio.create_task(keep_to(retention, store, counts), name="retention"),
         asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
-    )
+    ]
+    if bridge is not None:
+        chores.append(asyncio.create_task(bridge.catch_up(), name="bridge"))
     with _stopped_by_signals(server), _reloaded_by_signal(listeners.certificate):
         await server.serve()
     for chore in chores:
@@ -219,9 +237,14 @@ class Router:
     """Sends each connection to its application. WebSockets go past Starlette, which would wrap
     every message of theirs."""
 
-    def __init__(self, ingest: ASGIApp, view: ViewEndpoint, http: ASGIApp) -> None:
+    def __init__(
+        self,
+        ingest: ASGIApp,
+        views: Sequence[ViewEndpoint | TerminalEndpoint],
+        http: ASGIApp,
+    ) -> None:
         self._ingest = ingest
-        self._view = view
+        self._views = views
         self._http = http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -229,9 +252,11 @@ class Router:
             await self._http(scope, receive, send)
         elif scope["path"] == INGEST_PATH:
             await self._ingest(scope, receive, send)
-        elif self._view.matches(scope["path"]):
-            await self._view(scope, receive, send)
         else:
+            for view in self._views:
+                if view.matches(scope["path"]):
+                    await view(scope, receive, send)
+                    return
             await receive()
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
 

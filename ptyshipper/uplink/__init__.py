@@ -5,5 +5,5 @@ failure means, ``attempts`` of what it leads to, with ``backoff`` and ``retry_af
 ``pace`` says how often to send. ``delivery`` is the shell around a core, ``courier`` the one for a
 ``consignment`` that goes over a ``connection`` on a ``stream`` to the ``endpoint``. Where that speaks no
 WebSocket, ``posting`` takes the courier's place.
-``uplink`` owns the threads.
+``uplink`` owns the threads; where they must not post at once, each waits for its ``turn``.
 """

@@ -15,6 +15,7 @@ from ptyshipper.config import SpoolSettings, UplinkSettings
 from ptyshipper.errors import UsageError
 from ptyshipper.spool.spool import Spool
 from ptyshipper.uplink.endpoint import Endpoint, parse_endpoint
+from ptyshipper.uplink.turn import Turn
 
 if TYPE_CHECKING:
     from typing import Any
@@ -56,7 +57,7 @@ class Uplink:
         self._deadline_s: float | None = None  # under the lock
         self._own: Delivery[Any, Any] | None = None
         self._posts = settings.transport == "http"  # what the backend takes, as far as is known
-        self._post_turn = _thread.allocate_lock()
+        self._post_turn = Turn()
         self._has_started_leftovers = False
         self._is_over = _thread.allocate_lock()
         self._is_over.acquire()

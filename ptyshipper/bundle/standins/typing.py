@@ -38,6 +38,13 @@ class _Anything:
 AnyStr = Any = Literal = NoReturn = Optional = Pattern = Protocol = Self = Union = _Anything()
 
 
+class Generic:
+    """A class that is one of these is the same with any parameters."""
+
+    def __class_getitem__(cls, parameters: object) -> type:
+        return cls
+
+
 def TypeVar(name: str, *constraints: object, **options: object) -> _Anything:
     return Any
 

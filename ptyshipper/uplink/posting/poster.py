@@ -3,7 +3,6 @@ the other."""
 
 from __future__ import annotations
 
-import _thread
 import random
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from ptyshipper.uplink.posting.exchange import Exchange
 from ptyshipper.uplink.posting.gatherer import Gatherer
 from ptyshipper.uplink.posting.lines import MAX_SPAN_BYTES, LineAssembler
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer
+from ptyshipper.uplink.turn import Turn
 
 TURN_WITHIN_S = 1.0
 """How long another session's post is waited for. A live view reads the newest 500 rows at a time, so two
@@ -43,7 +43,7 @@ class Poster(Delivery[events.Event, commands.Command]):
         dialer: Dialer,
         settings: UplinkSettings,
         limit: AttemptLimit,
-        turn: _thread.LockType,
+        turn: Turn,
         warn: Callable[[str], None],
         on_first_taken: Callable[[], None],
     ) -> None:
@@ -138,7 +138,7 @@ class Poster(Delivery[events.Event, commands.Command]):
     def _post(self, command: commands.Post) -> None:
         body = self._envelope.body(command.entries, command.stamps_ms)
         self._is_attempt_over = False
-        has_turn = self._post_turn.acquire(True, TURN_WITHIN_S)
+        has_turn = self._post_turn.take(TURN_WITHIN_S)
         try:
             answer = self._exchange.post(body, self._wait)
         except ConnectionFailed as failure:
@@ -148,7 +148,7 @@ class Poster(Delivery[events.Event, commands.Command]):
             return
         finally:
             if has_turn:
-                self._post_turn.release()
+                self._post_turn.give_back()
         self._handle(events.Answered(*answer))
         if 200 <= answer.status < 300 and not self._has_taken:
             self._has_taken = True

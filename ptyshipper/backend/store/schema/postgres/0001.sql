@@ -152,6 +152,12 @@ CREATE TYPE merging AS (
     worth_merging integer
 );
 
+-- With --anvilops: how many entries of a session are lines of AnvilOps' own table by now.
+CREATE TABLE logged (
+    session bigint PRIMARY KEY REFERENCES sessions (number) ON DELETE CASCADE,
+    entries bigint NOT NULL
+);
+
 CREATE FUNCTION wall_us() RETURNS bigint LANGUAGE sql AS
     $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 
