@@ -24,11 +24,13 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "bundle": bundle.bundle,
     "image": bundle.image,
     "backend-sqlite-rate": backend.sqlite_rate,
+    "backend-postgres-rate": backend.postgres_rate,
     "backend-memory": backend.backend_memory,
     "pty": throughput.pty_throughput,
     "pipe": throughput.pipe_throughput,
     "cpu-bulk": cpu.bulk_cpu,
     "backend-sqlite-burst": backend.sqlite_burst,
+    "backend-postgres-burst": backend.postgres_burst,
 }
 """The quiet ones first: what the others leave for the disk to write would be in their way."""
 
