@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from integration.bench import anvilops, bundle, cpu, footprint, latency, throughput
+from integration.bench import anvilops, bundle, cpu, footprint, latency, lines, throughput
 from integration.bench.harness import Bench
 from integration.bench.table import Figure, as_json, render
 
@@ -22,6 +22,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "idle": footprint.idle,
     "anvilops": anvilops.anvilops,
     "bundle": bundle.bundle,
+    "lines": lines.lines,
     "pty": throughput.pty_throughput,
     "pipe": throughput.pipe_throughput,
     "cpu-bulk": cpu.bulk_cpu,
