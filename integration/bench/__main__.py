@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from integration.bench import anvilops, backend, bundle, cpu, footprint, latency, throughput
+from integration.bench import anvilops, backend, bundle, cpu, footprint, latency, lines, throughput
 from integration.bench.harness import Bench
 from integration.bench.table import Figure, as_json, render
 
@@ -26,6 +26,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "backend-sqlite-rate": backend.sqlite_rate,
     "backend-postgres-rate": backend.postgres_rate,
     "backend-memory": backend.backend_memory,
+    "lines": lines.lines,
     "pty": throughput.pty_throughput,
     "pipe": throughput.pipe_throughput,
     "cpu-bulk": cpu.bulk_cpu,
