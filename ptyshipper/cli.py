@@ -67,7 +67,7 @@ def _log_shipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
 def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
     from ptyshipper import command_line
 
-    args, command = command_line.parse(sys.argv[1:])
+    args, command = command_line.parse(sys.argv[1:], is_bundle=launch is not None)
     try:
         if args.subcommand == "run":
             if not command:
@@ -78,7 +78,7 @@ def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
             argv = [os.fsencode(word) for word in command]
             _end(_wrap(argv, pristine, launch, flags, args.data_dir, args.token_file, local=True))
         signals.release(pristine)
-        _end(_read_or_serve(args))
+        _end(_read_or_serve(args, launch))
     except ModuleNotFoundError as error:
         if launch is None:
             raise
@@ -264,9 +264,9 @@ def _local_backend(
     return state.url + INGEST_PATH, state.ingest_token
 
 
-def _read_or_serve(args: argparse.Namespace) -> int:
+def _read_or_serve(args: argparse.Namespace, launch: Launch | None) -> int:
     if args.subcommand == "install":
-        return _install(args.directory)
+        return _install(args.directory, launch)
     if args.subcommand == "serve":
         return _serve(args)
     if args.subcommand == "token":
@@ -300,18 +300,25 @@ def _read_or_serve(args: argparse.Namespace) -> int:
     raise AssertionError(args.subcommand)
 
 
-def _install(directory: str) -> NoReturn:
-    """Hand over to the bundle, which ``make bundle`` builds beside the sources."""
+def _install(directory: str, launch: Launch | None) -> NoReturn:
+    """Hand over to the installer: in the image it is beside us, and ``make bundle`` builds it."""
     from pathlib import Path
 
-    bundle = Path(__file__).parent.parent / "dist" / "log-shipper"
-    try:
-        os.execv(bundle, ["install-log-shipper", directory])
-    except OSError:
-        raise PtyshipperError(
-            "install: this is not the self-contained log-shipper; build it with 'make bundle', and use"
+    if launch:
+        installer = Path(launch.directory) / "install-log-shipper"
+        missing = (
+            "what is installed can't install itself; use the file or the image that it came from"
+        )
+    else:
+        installer = Path(__file__).parent.parent / "dist" / "log-shipper"
+        missing = (
+            "this is not the self-contained log-shipper; build it with 'make bundle', and use"
             " dist/log-shipper, or use the image"
-        ) from None
+        )
+    try:
+        os.execv(installer, ["install-log-shipper", directory])
+    except OSError:
+        raise PtyshipperError(f"install: {missing}") from None
 
 
 def _serve(args: argparse.Namespace) -> int:

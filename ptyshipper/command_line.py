@@ -22,13 +22,15 @@ from ptyshipper.serve_config import (
 from ptyshipper.settings import Setting, Table, whole_number
 
 
-def parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
+def parse(
+    words: Sequence[str], *, is_bundle: bool = False
+) -> tuple[argparse.Namespace, Sequence[str]]:
     """Our own words, and the program's, which begin at the first that is no option of ``run``.
 
     Raises:
         SystemExit: argparse has said what is wrong, or helped.
     """
-    parser = _parser()
+    parser = _parser(is_bundle)
     if "run" not in words[:1]:
         return parser.parse_args(words), []
     at = 1
@@ -49,31 +51,38 @@ Commands = Any
 """What argparse's ``add_subparsers`` returns, a class that it keeps to itself."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(is_bundle: bool) -> argparse.ArgumentParser:
+    purpose, examples = "Wrap a program, keep its terminal, ship what it prints", ["run -- bash"]
+    if not is_bundle:
+        purpose += "; and read it back"
+        examples = ["serve", *examples, "logs -f latest"]
     parser = argparse.ArgumentParser(
         "ptyshipper",
-        description="Wrap a program, keep its terminal, ship what it prints; and read it back.",
-        epilog="examples:\n  ptyshipper serve\n  ptyshipper run -- bash\n  ptyshipper logs -f latest",
+        description=f"{purpose}.",
+        epilog="\n".join(["examples:", *(f"  ptyshipper {example}" for example in examples)]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"ptyshipper {__version__}")
     commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
+    # What the bundle lacks says so when it is asked for, but is not offered.
+    offered = not is_bundle
     _add_run(commands)
-    _add_serve(commands)
-    _add_token(commands)
-    _add_readers(commands)
+    _add_serve(commands, offered)
+    _add_token(commands, offered)
+    _add_readers(commands, offered)
     _add_install(commands)
     return parser
 
 
 def _add(
-    commands: Commands, name: str, text: str, *examples: str, **more: Any
+    commands: Commands, name: str, text: str, *examples: str, offered: bool = True, **more: Any
 ) -> argparse.ArgumentParser:
+    if offered:
+        more["help"] = text[0].lower() + text[1:].rstrip(".")
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         description=text,
-        help=text[0].lower() + text[1:].rstrip("."),
         epilog="examples:\n" + "\n".join(f"  {example}" for example in examples),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -108,7 +117,7 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
 
 
-def _add_serve(commands: Commands) -> None:
+def _add_serve(commands: Commands, offered: bool) -> None:
     serve = _add(
         commands,
         "serve",
@@ -116,11 +125,12 @@ def _add_serve(commands: Commands) -> None:
         "ptyshipper serve",
         "ptyshipper serve --port 0 --data ./data",
         "ptyshipper serve --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem --retain 30d",
+        offered=offered,
     )
     _add_settings(serve, *SERVE_SETTINGS)
 
 
-def _add_token(commands: Commands) -> None:
+def _add_token(commands: Commands, offered: bool) -> None:
     token = _add(
         commands,
         "token",
@@ -130,6 +140,7 @@ def _add_token(commands: Commands) -> None:
         "ptyshipper token list",
         "ptyshipper token revoke 3",
         "ptyshipper token link",
+        offered=offered,
     )
     actions = token.add_subparsers(dest="action", required=True, metavar="ACTION")
     create = _add(
@@ -190,13 +201,14 @@ def _read_by(parse: Callable[[str], int]) -> Callable[[str], int]:
     return read
 
 
-def _add_readers(commands: Commands) -> None:
+def _add_readers(commands: Commands, offered: bool) -> None:
     sessions = _add(
         commands,
         "sessions",
         "List what was recorded.",
         "ptyshipper sessions",
         "ptyshipper sessions --json",
+        offered=offered,
     )
     sessions.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -207,6 +219,7 @@ def _add_readers(commands: Commands) -> None:
         "ptyshipper logs latest",
         "ptyshipper logs -f --timestamps 3f2a",
         "ptyshipper logs --raw --stream stdout latest > out.bin",
+        offered=offered,
     )
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the session ends")
     logs.add_argument("--timestamps", action="store_true", help="begin each line with its time")
@@ -220,12 +233,14 @@ def _add_readers(commands: Commands) -> None:
         "watch",
         "Look on, live and read-only, in this terminal; q leaves.",
         "ptyshipper watch latest",
+        offered=offered,
     )
     export = _add(
         commands,
         "export",
         "Write a session out to take away.",
         "ptyshipper export latest --format cast > run.cast; asciinema play run.cast",
+        offered=offered,
     )
     export.add_argument(
         "--format",

@@ -22,6 +22,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "idle": footprint.idle,
     "anvilops": anvilops.anvilops,
     "bundle": bundle.bundle,
+    "image": bundle.image,
     "backend-sqlite-rate": backend.sqlite_rate,
     "backend-memory": backend.backend_memory,
     "pty": throughput.pty_throughput,

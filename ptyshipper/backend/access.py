@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -26,13 +26,17 @@ log = logging.getLogger("ptyshipper.backend")
 
 class Grant(NamedTuple):
     """What a shipper's token lets it do: send sessions of this deployment (None: of any), which belong to
-    this app. ``token`` is the store's, None for the one of this directory."""
+    this app. ``token`` is the store's, None for the one of this directory and for AnvilOps', which are
+    good for all ``deployments`` of an app."""
 
     deployment_id: int | None
     app_id: int | None
     token: Token | None = None
+    deployments: frozenset[int] | None = None
 
     def admits(self, deployment_id: int | None) -> bool:
+        if self.deployments is not None:
+            return deployment_id in self.deployments
         return self.deployment_id is None or self.deployment_id == deployment_id
 
 
@@ -46,6 +50,23 @@ class View(NamedTuple):
         return self.app_id is None or self.app_id == session.app_id
 
 
+class App(Protocol):
+    """Who may ship: an app, and its deployments."""
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def deployments(self) -> frozenset[int]: ...
+
+
+class Apps(Protocol):
+    """Another register of secrets, by app."""
+
+    async def app_of(self, secret: bytes) -> App | None:
+        """The app whose secret this is. Raises StoreError."""
+
+
 class Access:
     """Tells from a request's headers who is asking.
 
@@ -56,15 +77,22 @@ class Access:
         register: those of the store.
         refusals: told of everybody who is refused.
         public_url: where browsers find this backend, if not at the address that they name.
+        apps: whose secrets are good as well.
     """
 
     def __init__(
-        self, issued: Tokens, register: Register, refusals: Refusals, public_url: str | None = None
+        self,
+        issued: Tokens,
+        register: Register,
+        refusals: Refusals,
+        public_url: str | None = None,
+        apps: Apps | None = None,
     ) -> None:
         self._issued = issued
         self._register = register
         self._refusals = refusals
         self.public_url = public_url
+        self._apps = apps
 
     async def shipper(self, scope: Scope) -> Grant | HTTPStatus:
         """What the token in the headers grants."""
@@ -80,9 +108,19 @@ class Access:
         if _is(secret, self._issued.ingest):
             return Grant(None, None)
         token = await self._find("ingest", secret)
-        if isinstance(token, HTTPStatus):
-            return token
-        return Grant(token.deployment_id, token.app_id, token)
+        if not isinstance(token, HTTPStatus):
+            return Grant(token.deployment_id, token.app_id, token)
+        if token is HTTPStatus.FORBIDDEN and self._apps is not None:
+            return await self._of_app(self._apps, secret)
+        return token
+
+    async def _of_app(self, apps: Apps, secret: bytes) -> Grant | HTTPStatus:
+        try:
+            app = await apps.app_of(secret)
+        except StoreError as error:
+            log.error("%s", error)
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        return HTTPStatus.FORBIDDEN if app is None else Grant(None, app.id, None, app.deployments)
 
     async def reader(self, scope: Scope) -> View | HTTPStatus:
         """What the token in the headers lets one see, or else the browser's cookie, with which 403 also
@@ -123,7 +161,7 @@ class Access:
             return HTTPStatus.SERVICE_UNAVAILABLE
 
     def watching(
-        self, admitted: Grant | View, close: Callable[[], None]
+        self, admitted: Grant | View, close: Callable[[], object]
     ) -> AbstractContextManager[None]:
         """While it is entered, ``close`` is called when the token is revoked or expires."""
         return self._register.watching(admitted.token, close)

@@ -9,11 +9,11 @@ import os
 import resource
 import signal
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
@@ -42,10 +42,10 @@ from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register, make_link
 from ptyshipper.backend.retention import Retention, keep_to
 from ptyshipper.backend.store.base import Store
-from ptyshipper.backend.stores import open_store
+from ptyshipper.backend.stores import open_anvilops, open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api, lines, openapi
+from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.seats import Seats
@@ -53,6 +53,9 @@ from ptyshipper.errors import BackendError, StoreError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
 from ptyshipper.wire.paths import INGEST_PATH
+
+if TYPE_CHECKING:
+    from ptyshipper.backend.bridge.store import AnvilopsStore
 
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_WITHIN_S = 3
@@ -105,18 +108,24 @@ async def _run(
     announce: Callable[[str], None],
     with_link: bool,
 ) -> None:
-    store = await open_store(settings.data_dir, settings.store_url)
+    store: Store
+    bridge: AnvilopsStore | None = None
+    if settings.anvilops:
+        store = bridge = await open_anvilops(settings.store_url)
+    else:
+        store = await open_store(settings.data_dir, settings.store_url)
     try:
         register = Register(store)
         if not settings.anvilops and not await register.has_good("ingest"):
             listeners.check_unreachable()
-        await _run_on(store, register, settings, listeners, issued, announce, with_link)
+        await _run_on(store, bridge, register, settings, listeners, issued, announce, with_link)
     finally:
         await store.close()
 
 
 async def _run_on(
     store: Store,
+    bridge: AnvilopsStore | None,
     register: Register,
     settings: ServeSettings,
     listeners: Listeners,
@@ -132,7 +141,7 @@ async def _run_on(
     allowance = Allowance(Limits(settings.max_sessions, settings.max_rate_bytes_per_s))
     hub = Hub(store, committer, allowance, counts)
     refusals = Refusals(counts)
-    access = Access(issued, register, refusals, settings.public_url)
+    access = Access(issued, register, refusals, settings.public_url, bridge)
     health, seats, turns = Health(store), Seats(settings.max_viewers), Turns()
     metrics = Metrics(counts, hub, committer, fanout, seats)
     posts = Posts(committer, access, hub, refusals)
@@ -141,6 +150,10 @@ async def _run_on(
         *posting.operations(posts),
         *api.operations(store, access),
         *lines.operations(store, access, turns),
+        *live.operations(store, fanout, access, turns),
+        *app_logs.operations(store, fanout, access, turns),
+        *search.operations(store, access, turns),
+        *download.operations(store, access, turns),
         *login.operations(store, register, access),
     ]
     app: ASGIApp = Router(
@@ -172,17 +185,20 @@ async def _run_on(
         health.is_draining = True
         viewers = seats.taken.total()
         log.info("draining", extra=told(shippers=hub.connections, viewers=viewers))
+        fanout.stop()
         await hub.stop()
 
     server = _Server(app, listeners, started, drain)
     retention = Retention(settings.retain_s, settings.retain_bytes)
-    chores = (
+    chores = [
         asyncio.create_task(_sweep(hub, register), name="sweeper"),
         asyncio.create_task(keep_to(retention, store, counts), name="retention"),
         asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
-    )
+    ]
+    if bridge is not None:
+        chores.append(asyncio.create_task(bridge.catch_up(), name="bridge"))
     with _stopped_by_signals(server), _reloaded_by_signal(listeners.certificate):
-        await server.serve(sockets=[listeners.public])
+        await server.serve()
     for chore in chores:
         chore.cancel()
     await committer.close(
@@ -249,7 +265,6 @@ class _Server(uvicorn.Server):
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,  # BehindProxies is stricter
-                ssl_context_factory=_context_of(listeners.certificate),
                 timeout_graceful_shutdown=SHUTDOWN_WITHIN_S,
             )
         )
@@ -258,17 +273,28 @@ class _Server(uvicorn.Server):
         self._on_stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self._listeners.local is not self._listeners.public:
-            self.servers.append(await self._listen_without_tls(self._listeners.local))
+        await super().startup([])
+        certificate, listeners = self._listeners.certificate, self._listeners
+        self.servers.append(await self._listen(listeners.public, certificate))
+        if listeners.local is not listeners.public:
+            self.servers.append(await self._listen(listeners.local, None))
         await self._on_started()
 
-    async def _listen_without_tls(self, listener: socket.socket) -> asyncio.Server:
+    async def _listen(
+        self, listener: socket.socket, certificate: Certificate | None
+    ) -> asyncio.Server:
+        """uvicorn's own listeners share one certificate, and wait a minute for a handshake."""
+
         def protocol() -> guards.GuardedHttpProtocol:
             return guards.GuardedHttpProtocol(self.config, self.server_state, self.lifespan.state)
 
-        loop = asyncio.get_running_loop()
-        return await loop.create_server(protocol, sock=listener, backlog=BACKLOG)
+        return await asyncio.get_running_loop().create_server(
+            protocol,
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=None if certificate is None else certificate.context,
+            ssl_handshake_timeout=None if certificate is None else guards.REQUEST_WITHIN_S,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._on_stopping()
@@ -286,10 +312,6 @@ class _Server(uvicorn.Server):
                 for connection in self.server_state.connections
             ):
                 return
-
-
-def _context_of(certificate: Certificate | None) -> Callable[..., ssl.SSLContext] | None:
-    return None if certificate is None else lambda *_: certificate.context
 
 
 @contextmanager

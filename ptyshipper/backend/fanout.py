@@ -84,6 +84,12 @@ class Fanout:
         self.queued_bytes = 0
         self._of_session: dict[bytes, set[Subscription]] = {}
         self._of_app: dict[int, set[Subscription]] = {}
+        self.is_stopping = False
+
+    def stop(self) -> None:
+        """Wake everybody for good: the backend ends, and who streams is to end, too."""
+        self.is_stopping = True
+        self.wake_all()
 
     def subscribe(self, session_id: bytes) -> Subscription:
         """Be woken, and handed the chunks, by every commit of this session's."""

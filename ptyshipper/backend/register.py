@@ -44,7 +44,7 @@ class Register:
         self._reading: asyncio.Task[None] | None = None
         self._tidied_s = float("-inf")
         # What closes the connections that were opened with a token, by its hash.
-        self._open: dict[bytes, set[Callable[[], None]]] = {}
+        self._open: dict[bytes, set[Callable[[], object]]] = {}
 
     async def find(self, kind: Kind, secret: bytes) -> Token | None:
         """The token of this kind with this secret, while it is good."""
@@ -82,7 +82,7 @@ class Register:
             self._reading = None
 
     @contextmanager
-    def watching(self, token: Token | None, close: Callable[[], None]) -> Iterator[None]:
+    def watching(self, token: Token | None, close: Callable[[], object]) -> Iterator[None]:
         """``close`` is called once a sweep finds that the token is good no more; None: it stays good."""
         if token is None:
             yield
@@ -112,7 +112,7 @@ class Register:
                 await self._close(list(self._open.pop(hash, ())))
 
     @staticmethod
-    async def _close(closers: list[Callable[[], None]]) -> None:
+    async def _close(closers: list[Callable[[], object]]) -> None:
         for at in range(0, len(closers), CLOSE_AT_A_TIME):
             for close in closers[at : at + CLOSE_AT_A_TIME]:
                 close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 from ptyshipper.printed.cast import CastWriter
@@ -16,11 +16,12 @@ Session = dict[str, Any]
 
 
 class Export(Protocol):
-    """What of a session's form its beginning, each record and its end give."""
+    """What of a session's form its beginning, each record and its end give. A record may give much: who
+    shares a thread can pause between any two parts."""
 
     def header(self) -> str: ...
 
-    def feed(self, record: Record) -> str: ...
+    def feed(self, record: Record) -> Iterable[str]: ...
 
     def finish(self) -> str: ...
 
@@ -36,15 +37,25 @@ class _Lines:
     def header(self) -> str:
         return ""
 
-    def feed(self, record: Record) -> str:
+    def feed(self, record: Record) -> Iterator[str]:
         self._clock.see(record)
-        return self._shown(self._lines.feed(record))
+        for line in self._lines.feed(record):
+            yield self._show(line, self._clock)
 
     def finish(self) -> str:
-        return self._shown(self._lines.finish())
+        return "".join([self._show(line, self._clock) for line in self._lines.finish()])
 
-    def _shown(self, lines: list[Line | Lost]) -> str:
-        return "".join([self._show(line, self._clock) for line in lines])
+
+class _Cast:
+    """A cast's events."""
+
+    def __init__(self, session: Session, version: int) -> None:
+        self._writer = CastWriter(session, version)
+        self.header = self._writer.header
+        self.finish = self._writer.finish
+
+    def feed(self, record: Record) -> tuple[str]:
+        return (self._writer.feed(record),)
 
 
 def _as_text(line: Line | Lost, _: Clock) -> str:
@@ -64,8 +75,8 @@ class Format(NamedTuple):
 
 
 FORMATS = {
-    "cast": Format(CastWriter, "cast", "application/x-asciicast"),
-    "cast2": Format(lambda session: CastWriter(session, 2), "cast", "application/x-asciicast"),
+    "cast": Format(lambda session: _Cast(session, 3), "cast", "application/x-asciicast"),
+    "cast2": Format(lambda session: _Cast(session, 2), "cast", "application/x-asciicast"),
     "text": Format(lambda session: _Lines(session, _as_text), "txt", "text/plain; charset=utf-8"),
     "jsonl": Format(lambda session: _Lines(session, _as_json), "jsonl", "application/jsonl"),
 }

@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_close, of_status, of_trouble
+from ptyshipper.uplink.retry_after import retry_after_s
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer, Stream, Wait
 from ptyshipper.wire.messages import MAX_BATCH_BYTES, SHIPPER_SUBPROTOCOL
 
@@ -145,8 +146,7 @@ class Connection:
         if words[1] != b"101":
             fields = (line.partition(b":") for line in lines[1:])
             headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-            retry_after = headers.get(b"retry-after", b"").decode("latin-1")
-            raise ConnectionFailed(of_status(int(words[1]), retry_after))
+            raise ConnectionFailed(of_status(int(words[1]), retry_after_s(headers)))
         self._protocol.receive_data(head[:end])
         self._protocol.events_received()
         if self._protocol.state is not State.OPEN or self._protocol.subprotocol is None:

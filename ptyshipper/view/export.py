@@ -36,4 +36,5 @@ def export(data_dir: Path, session: str, *, format: str, out: BinaryIO) -> int:
 def _written(form: Export, items: Iterator[Record | Session]) -> Iterator[bytes]:
     yield form.header().encode()
     for item in items:
-        yield (form.feed(item) if isinstance(item, Record) else form.finish()).encode()
+        for part in form.feed(item) if isinstance(item, Record) else (form.finish(),):
+            yield part.encode()

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from ptyshipper import statefile
 from ptyshipper.backend.app import serve
+from ptyshipper.backend.credentials import Kind, issue
+from ptyshipper.backend.stores import open_for_tokens
 from ptyshipper.errors import BackendError
 from ptyshipper.serve_config import ServeSettings, serve_settings
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
-from tests.support.patience import until
+from tests.support.patience import PATIENCE_S, until
 from tests.support.raw_peer import unread_viewer
+from tests.support.running import Running, kill_all
 from tests.support.server import REPOSITORY, Server, Shipper, output, running_server, start_record
+from tests.support.wrapping import BARE_ENVIRON, PTYSHIPPER
 
 
 def settings(data_dir: Path, **flags: str) -> ServeSettings:
@@ -228,6 +237,7 @@ def test_announces_where_it_listens_once_it_does(tmp_path: Path) -> None:
         "flags = {'host': '0.0.0.0', 'port': '0', 'data_dir': sys.argv[1]}\n"
         "serve(serve_settings({}, flags), announce=announce)"
     )
+    make_token(tmp_path / "data", "ingest")
     done = subprocess.run(
         [sys.executable, "-c", code, tmp_path / "data"],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -238,3 +248,74 @@ def test_announces_where_it_listens_once_it_does(tmp_path: Path) -> None:
     assert done.stdout.startswith(b"listening on http://127.0.0.1:")
     assert done.stdout.count(b"\n") == 1
     assert done.stderr == b""
+
+
+def make_token(data_dir: Path, kind: Kind, **times: int) -> None:
+    """Before any backend runs there."""
+
+    async def make() -> None:
+        store = await open_for_tokens(data_dir, None)
+        await store.add_token(issue(kind, 1)[1]._replace(**times))
+        await store.close()
+
+    asyncio.run(make())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
+def test_nobody_listens_for_others_before_there_is_a_token_for_them(
+    tmp_path: Path, host: str
+) -> None:
+    """One that is good, and for shippers; the line says how to make it."""
+    data_dir = tmp_path / "data"
+    make_token(data_dir, "view")
+    make_token(data_dir, "ingest", expires_us=2)
+    make_token(data_dir, "ingest", revoked_us=2)
+    with pytest.raises(BackendError, match="ptyshipper token create --deployment") as caught:
+        serve(settings(data_dir, host=host), announce=pytest.fail)
+    assert "\n" not in str(caught.value)
+    assert statefile.read(data_dir) is None
+
+
+def test_with_a_token_it_listens_for_others(tmp_path: Path) -> None:
+    """Who comes by another address than the loopback's is served."""
+    make_token(tmp_path / "data", "ingest")
+    with running_server(tmp_path, host="0.0.0.0") as server:
+        port = urlsplit(server.state.url).port
+        with socket.create_connection(("127.1.2.3", port), 10) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "localhost", "::1"])
+def test_the_loopback_needs_no_token(tmp_path: Path, host: str) -> None:
+    with running_server(tmp_path, host=host) as server:
+        assert server.get("/healthz")[0] == 200
+
+
+@pytest.fixture
+def tidied() -> Iterator[None]:
+    """What a failed test has started is ended."""
+    yield
+    kill_all()
+
+
+@pytest.mark.usefixtures("tidied")
+def test_a_person_is_shown_a_link_and_a_log_is_not(tmp_path: Path) -> None:
+    """Only a terminal is: what a supervisor keeps of it must let nobody in."""
+    command = [*PTYSHIPPER, "serve", "--port", "0", "--data"]
+    shown = Running([*command, str(tmp_path / "a")], BARE_ENVIRON, terminal=True)
+    kept = Running([*command, str(tmp_path / "b")], BARE_ENVIRON)
+    until(lambda: shown.out.count(b"\n") == 2, "it is announced")
+    until(lambda: kept.out.count(b"\n") == 1, "it is announced")
+    link = re.search(rb"http://(\S+?)(/login\?code=psl_\S+)", shown.out)
+    assert link is not None
+    connection = http.client.HTTPConnection(link[1].decode(), timeout=PATIENCE_S)
+    connection.request("GET", link[2].decode())
+    assert connection.getresponse().status == 303
+    connection.close()
+    for each in (shown, kept):
+        each.process.send_signal(signal.SIGTERM)
+        assert each.wait() == 0
+        assert each.err == b""
+    assert b"psl_" not in kept.out
+    assert kept.out.count(b"\n") == 1

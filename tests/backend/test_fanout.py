@@ -66,6 +66,22 @@ def test_app_is_woken_by_each_of_its_sessions() -> None:
     assert asyncio.run(scenario()) == [True, False, False, False]
 
 
+def test_everybody_is_woken_where_commits_may_have_gone_unheard() -> None:
+    """And keeps what is queued: it is as good as before."""
+
+    async def scenario() -> list[bool]:
+        fanout = Fanout()
+        viewers = [fanout.subscribe(SESSION), fanout.subscribe(OTHER), fanout.subscribe_app(APP)]
+        fanout.publish(SESSION, None, chunk(0, 10))
+        await viewers[0].wait(5)
+        fanout.wake_all()
+        woken = [await viewer.wait(5) for viewer in viewers]
+        assert viewers[0].take(0) == chunk(0, 10)
+        return woken
+
+    assert asyncio.run(scenario()) == [True, True, True]
+
+
 def test_unsubscribed_viewer_gets_nothing() -> None:
     """Also a second time, and of a session that nobody watches."""
     fanout = Fanout()

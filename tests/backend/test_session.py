@@ -33,6 +33,7 @@ FIELDS_OF_THE_API = [
     "type",
     "hostname",
     "command",
+    "command_base64",
     "tty",
     "started_at",
     "ended_at",
@@ -100,6 +101,21 @@ def test_merged_chunk_keeps_the_ids_of_its_entries() -> None:
         assert chunk[:8] == (0, 40, 1, 9, 5, 11, NO_LINES, b"abcd")
         assert [chunk.arrival_of(entry) for entry in range(5, 11)] == ids
     assert parts[2].arrival_of(9) == 302
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "encoded"),
+    [
+        ("caf\u00e9", "caf\u00e9", None),
+        ("\udcff", "?", ["/w=="]),  # the byte 0xff, as Python has it in an argv
+        ("\ud800", "?", ["Pw=="]),  # stands for nothing
+    ],
+)
+def test_command_is_text_and_bytes_beside_it_where_it_is_none(
+    word: str, text: str, encoded: list[str] | None
+) -> None:
+    summary = session(command=[word]).summary(0)
+    assert (summary["command"], summary["command_base64"]) == ([text], encoded)
 
 
 def test_hostname_is_text_that_every_database_takes() -> None:

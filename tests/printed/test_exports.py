@@ -22,7 +22,8 @@ RECORDS = [
 
 def exported(name: str) -> str:
     form = FORMATS[name].make(SESSION)
-    return form.header() + "".join(form.feed(record) for record in RECORDS) + form.finish()
+    parts = [part for record in RECORDS for part in form.feed(record)]
+    return form.header() + "".join(parts) + form.finish()
 
 
 def test_text() -> None:

@@ -108,10 +108,10 @@ class Postgres:
         _send(self._processes(), signal.SIGCONT)
 
     def stop(self) -> None:
-        """Shut it down as one that nobody uses any more."""
+        """Shut it down, whoever is connected."""
         if self._process is not None:
             self.thaw()
-            self._process.send_signal(signal.SIGQUIT)
+            self._process.send_signal(signal.SIGINT)
             self._process.wait(PATIENCE_S)
             self._process = None
 
@@ -123,28 +123,32 @@ class Postgres:
     def url(self, database: str) -> str:
         return f"postgresql://{_USER}@127.0.0.1:{self._port}/{database}"
 
-    def database(self) -> str:
-        """The URL of a fresh, empty database."""
+    @contextmanager
+    def database(self, options: str = "") -> Iterator[str]:
+        """The URL of a fresh, empty database, which is dropped in the end."""
         name = f"test{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name}", "postgres")
-        return self.url(name)
+        self.execute(f"CREATE DATABASE {name} {options}")
+        yield self.url(name)
+        # A server that was killed reads every file that is left.
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def execute(self, sql: str, database: str) -> None:
-        """Run statements as the server's owner, in the database with that name."""
-        query(self.url(database), sql)
+    def execute(self, sql: str) -> None:
+        """Run a statement as the server's owner."""
+        query(self.url("postgres"), sql)
 
 
 def query(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
+    """``ask``, where no loop runs."""
+    return asyncio.run(ask(url, sql, *parameters))
+
+
+async def ask(url: str, sql: str, *parameters: object) -> list[tuple[object, ...]]:
     """The rows that a statement returns, on a connection of its own."""
-
-    async def run() -> list[tuple[object, ...]]:
-        connection = await asyncpg.connect(url, timeout=PATIENCE_S)
-        try:
-            return [tuple(row) for row in await connection.fetch(sql, *parameters)]
-        finally:
-            await connection.close()
-
-    return asyncio.run(run())
+    connection = await asyncpg.connect(url, timeout=PATIENCE_S)
+    try:
+        return [tuple(row) for row in await connection.fetch(sql, *parameters)]
+    finally:
+        await connection.close()
 
 
 @contextmanager

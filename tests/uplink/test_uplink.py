@@ -24,8 +24,8 @@ from ptyshipper.spool.notes import Notes
 from ptyshipper.spool.segment import FILE_HEADER_BYTES
 from ptyshipper.uplink import backoff
 from ptyshipper.uplink.backoff import AttemptLimit
-from ptyshipper.uplink.core import Plan
-from ptyshipper.uplink.courier import Consignment, Courier
+from ptyshipper.uplink.consignment import Consignment, Plan
+from ptyshipper.uplink.courier import Courier
 from ptyshipper.uplink.endpoint import parse_endpoint
 from ptyshipper.uplink.stream import Dialer
 from ptyshipper.wire import messages

@@ -278,16 +278,18 @@ def chunk_of(row: Sequence[Any]) -> Chunk:
     return Chunk._make((*row[:at], (stdout, stderr, tty), *rest))
 
 
-def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
-    """For each write how many ids of the commit come before its own, and how many it takes in all.
+def ids_of(chunk: Chunk) -> int:
+    """How many ids it takes: one for each entry that it completes, and at least one."""
+    return max(1, chunk.end_entry - chunk.first_entry)
 
-    A chunk takes an id for each entry that it completes, and at least one.
-    """
+
+def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
+    """For each write how many ids of the commit come before its own, and how many it takes in all."""
     taken, before = 0, list[int]()
     for write in writes:
         before.append(taken)
         if write.chunk is not None:
-            taken += max(1, write.chunk.end_entry - write.chunk.first_entry)
+            taken += ids_of(write.chunk)
     return before, taken
 
 

@@ -21,7 +21,7 @@ SCHEMA = "ptyshipper"
 _SETTINGS = {
     "application_name": "ptyshipper",
     "search_path": SCHEMA,
-    "work_mem": "16MB",
+    "tcp_keepalives_idle": "60",  # seconds: routers forget connections that are silent for long
     "jit": "off",  # every statement takes less time than compiling it would
     # Functions keep their plans, and make them while the tables are still empty.
     "enable_seqscan": "off",
@@ -111,11 +111,16 @@ class Connections:
             self._idle.pop().terminate()
 
 
+def is_misread(error: BaseException) -> bool:
+    """The URL can't be understood; what is said about it may repeat a part of the password."""
+    return isinstance(error, ValueError) and not isinstance(error, asyncpg.DataError)
+
+
 def one_line(error: BaseException) -> str:
     """What went wrong, for a person; nothing of the URL, which may hold a password."""
     if isinstance(error, TimeoutError):
         return "it does not answer"
-    if isinstance(error, ValueError) and not isinstance(error, asyncpg.DataError):
+    if is_misread(error):
         return "its URL can't be understood"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
@@ -123,10 +128,9 @@ def one_line(error: BaseException) -> str:
 
 
 def place(url: str) -> str:
-    """Where the database is: the URL without user, password and options."""
+    """Where the server is, for a person: of the URL its hosts and nothing else."""
     try:
-        parts = urlsplit(url)
-        _, _, host = parts.netloc.rpartition("@")
+        hosts = urlsplit(url).netloc.rpartition("@")[2]
     except ValueError:
-        return "the database"
-    return f"{parts.scheme}://{host}{parts.path}"
+        hosts = ""
+    return f"Postgres at {hosts}" if hosts else "Postgres"

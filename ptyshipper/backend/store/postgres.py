@@ -15,8 +15,9 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, Self
 
+from ptyshipper.backend.journal import NAME
 from ptyshipper.backend.session import Chunk, Session, command_text
 from ptyshipper.backend.store.base import (
     CHUNK_COLUMNS,
@@ -36,10 +37,18 @@ from ptyshipper.backend.store.base import (
     arrivals_of,
     chunk_of,
     conditions,
+    ids_of,
     session_of,
     state_of,
 )
-from ptyshipper.backend.store.connections import Connection, Connections, connect, one_line, place
+from ptyshipper.backend.store.connections import (
+    Connection,
+    Connections,
+    connect,
+    is_misread,
+    one_line,
+    place,
+)
 from ptyshipper.backend.store.migration import migrate
 from ptyshipper.errors import BackendError
 
@@ -85,7 +94,7 @@ _REVOKE_TOKEN = """
 
 _in_order = itemgetter(*SESSION_COLUMNS)
 
-log = logging.getLogger("ptyshipper.backend")
+log = logging.getLogger(NAME)
 
 
 class PostgresStore:
@@ -96,11 +105,12 @@ class PostgresStore:
         self._replica: int | None = None
         # The server's process that commits for us: what it notifies of, we know.
         self._writer_pid = 0
-        self._writer = Connections(url, 1, self._register)
-        self._others = Connections(url, READERS)
+        # The one connection that commits. A store on top of this one may do more in its transactions.
+        self.writer = Connections(url, 1, self._register)
+        self.others = Connections(url, READERS)
 
     @classmethod
-    async def open(cls, url: str) -> PostgresStore:
+    async def open(cls, url: str) -> Self:
         """The store in the database with that URL, which asyncpg's documentation describes.
 
         Raises:
@@ -112,11 +122,12 @@ class PostgresStore:
             try:
                 await migrate(connection)
             finally:
-                connection.terminate()
+                await connection.close()
         except BackendError:
             raise
         except Exception as error:
-            raise BackendError(f"can't use {place(url)}: {one_line(error)}") from None
+            where = "Postgres" if is_misread(error) else place(url)
+            raise BackendError(f"can't use {where}: {one_line(error)}") from None
         return store
 
     async def _register(self, connection: Connection) -> None:
@@ -127,20 +138,23 @@ class PostgresStore:
         self._replica, self._writer_pid = found
 
     async def commit(self, writes: Sequence[Write], openings: Sequence[Opening] = ()) -> Committed:
-        before, ids = arrivals_of(writes)
-        rows, parts, records_at = list[tuple[Any, ...]](), list[bytes](), 1
-        for index, write in enumerate(writes):
-            rows.append(_row(index, write, before[index], records_at))
-            if write.chunk is not None:
-                parts.append(write.chunk.records)
-                records_at += len(write.chunk.records)
-        records = parts[0] if len(parts) == 1 else b"".join(parts)
-        opened = [_opening(opening) for opening in openings]
-        wakes = list(_payloads(writes))
-        async with self._writer.lend("written") as connection:
-            first_id, written, sessions = await connection.fetchrow(
-                _COMMIT, self._replica, rows, records, ids, opened, wakes, _MERGING
-            )
+        group = Group.of(writes, openings)
+        async with self.writer.lend("written") as connection:
+            return await self.commit_on(connection, group)
+
+    async def commit_on(self, connection: Connection, group: Group) -> Committed:
+        """Commit on the writer's connection, or do it as a part of the transaction that is open there."""
+        first_id, written, sessions = await connection.fetchrow(
+            _COMMIT,
+            self._replica,
+            group.rows,
+            group.records,
+            group.ids,
+            group.openings,
+            group.wakes,
+            _MERGING,
+        )
+        writes, before = group.writes, group.before
         refused = set(range(len(writes))).difference(written or ())
         chunks = list[Chunk | None]()
         for index, (session, chunk) in enumerate(writes):
@@ -148,8 +162,7 @@ class PostgresStore:
                 chunks.append(None)
             else:
                 chunks.append(chunk._replace(arrival=first_id + before[index]))
-                taken = max(1, chunk.end_entry - chunk.first_entry)
-                session.last_arrival = first_id + before[index] + taken - 1
+                session.last_arrival = first_id + before[index] + ids_of(chunk) - 1
         found = [None if row is None else session_of(_in_order(row)) for row in sessions or ()]
         return Committed(chunks, refused, found)
 
@@ -187,11 +200,11 @@ class PostgresStore:
         return arrival
 
     async def _read(self, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        async with self._others.lend("read") as connection:
+        async with self.others.lend("read") as connection:
             return [tuple(row) for row in await connection.fetch(sql, *parameters)]
 
     async def note_alive(self, now_us: int) -> None:
-        async with self._writer.lend("written") as connection:
+        async with self.writer.lend("written") as connection:
             await connection.execute(
                 "SELECT note_alive($1, $2, $3)", self._replica, now_us, DEAD_AFTER_US
             )
@@ -202,7 +215,7 @@ class PostgresStore:
 
     async def _write(self, sql: str, *parameters: Any) -> Any:
         """The first value of the first row that a statement beside the commits returns."""
-        async with self._others.lend("written") as connection:
+        async with self.others.lend("written") as connection:
             return await connection.fetchval(sql, *parameters)
 
     async def add_token(self, token: Token) -> int:
@@ -267,8 +280,34 @@ class PostgresStore:
             connection.terminate()
 
     async def close(self) -> None:
-        self._writer.close()
-        self._others.close()
+        self.writer.close()
+        self.others.close()
+
+
+class Group(NamedTuple):
+    """What the function ``commit`` is called with. It is made before anything is waited for, since the
+    sessions may move on meanwhile."""
+
+    writes: Sequence[Write]
+    before: list[int]
+    ids: int
+    rows: list[tuple[Any, ...]]
+    records: bytes
+    openings: list[tuple[Any, ...]]
+    wakes: list[str]
+
+    @classmethod
+    def of(cls, writes: Sequence[Write], openings: Sequence[Opening]) -> Group:
+        before, ids = arrivals_of(writes)
+        rows, parts, records_at = list[tuple[Any, ...]](), list[bytes](), 1
+        for index, write in enumerate(writes):
+            rows.append(_row(index, write, before[index], records_at))
+            if write.chunk is not None:
+                parts.append(write.chunk.records)
+                records_at += len(write.chunk.records)
+        records = parts[0] if len(parts) == 1 else b"".join(parts)
+        opened = [_opening(opening) for opening in openings]
+        return cls(writes, before, ids, rows, records, opened, list(_payloads(writes)))
 
 
 def _row(place: int, write: Write, ids_before: int, records_at: int) -> tuple[Any, ...]:
@@ -280,10 +319,9 @@ def _row(place: int, write: Write, ids_before: int, records_at: int) -> tuple[An
         of_chunk: tuple[int | None, ...] = (None,) * 10
     else:
         at_offset = chunk.first_offset
-        ids = max(1, chunk.end_entry - chunk.first_entry)
         of_chunk = (
             ids_before,
-            ids,
+            ids_of(chunk),
             records_at,
             len(chunk.records),
             chunk.first_time_us,

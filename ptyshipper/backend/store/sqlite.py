@@ -39,6 +39,7 @@ from ptyshipper.backend.store.base import (
     arrivals_of,
     chunk_of,
     conditions,
+    ids_of,
     session_of,
     state_of,
 )
@@ -232,7 +233,7 @@ class SqliteStore:
         size = 0 if chunk is None else len(chunk.records)
         small = chunk is not None and size < SMALL_CHUNK_BYTES
         if chunk is not None:
-            session.last_arrival = chunk.arrival + max(0, chunk.end_entry - chunk.first_entry - 1)
+            session.last_arrival = chunk.arrival + ids_of(chunk) - 1
         row = self._db.execute(
             _UPDATE_SESSION,
             (
@@ -342,8 +343,15 @@ class SqliteStore:
         with self._writing():
             deleted = self._expire(before_us, max_bytes, limit)
         if deleted:
-            self._read(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})", ())
+            self._shrink()
         return deleted
+
+    def _shrink(self) -> None:
+        try:
+            # Not execute(), which makes one step, and each step frees one page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        except sqlite3.Error as error:
+            raise StoreError(f"the database can't be written: {error}") from None
 
     def _expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         empty = self._db.execute(_DELETE_EMPTY, (before_us, limit)).rowcount

@@ -87,7 +87,7 @@ def _number_entries(db: sqlite3.Connection) -> None:
             )  # fmt: skip
             first_arrival = first_arrival or arrival
             entries, open_lines, size = entries + added, lines_after, size + len(records)
-            arrival += added
+            arrival += max(0, added - 1)
         db.execute(
             "UPDATE sessions SET entries = ?, stdout_open = ?, stderr_open = ?, tty_open = ?,"
             " stored_bytes = ?, first_arrival = ?, last_arrival = ?, tail_offset = next_offset"

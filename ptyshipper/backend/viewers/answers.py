@@ -1,16 +1,19 @@
-"""How readers are answered over HTTP: JSON, one shape for every error, and who is let in at all."""
+"""How readers are answered over HTTP: JSON and streams, one shape for every error, and who is let in."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.faults import where
@@ -49,6 +52,36 @@ def refusal(
     return Response(json_bytes(value), status.value, headers, "application/json")
 
 
+def streamed(
+    parts: AsyncGenerator[bytes, None],
+    media_type: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    told: Callable[[str], bytes] | None = None,
+) -> Response:
+    """200, with parts that are made while they are sent; a reader who leaves ends them.
+
+    Args:
+        told: makes a part of an error's message. Without it a stream that fails breaks off, so that
+            nobody takes it for the whole.
+    """
+
+    async def guarded_parts() -> AsyncIterator[bytes]:
+        try:
+            async with aclosing(parts):
+                async for part in parts:
+                    if part:  # an empty chunk is HTTP's sign for the end
+                        yield part
+        except Exception as error:
+            log.error("a stream failed: %s", where(error))
+            if told is None:
+                raise
+            yield told("the backend failed; try again")
+
+    fixed = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
+    return StreamingResponse(guarded_parts(), 200, {**fixed, **(headers or {})}, media_type)
+
+
 async def refuse_unrouted(_: Request, error: Exception) -> Response:
     """Starlette's own errors, of paths and methods that there are not, in the same shape."""
     assert isinstance(error, HTTPException)
@@ -64,7 +97,9 @@ def guarded(access: Access, handler: Handler) -> Endpoint:
             if isinstance(view, HTTPStatus):
                 bearer = {"www-authenticate": "Bearer"}
                 return refusal(view, headers=bearer if view is HTTPStatus.UNAUTHORIZED else None)
-            return await handler(request, view)
+            answered = await handler(request, view)
+            is_long = isinstance(answered, StreamingResponse)
+            return _UntilLockedOut(answered, access, view) if is_long else answered
         except Refused as refused:
             return refusal(refused.status, refused.message)
         except StoreError as error:
@@ -75,3 +110,18 @@ def guarded(access: Access, handler: Handler) -> Endpoint:
             return refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     return endpoint
+
+
+class _UntilLockedOut(Response):
+    """A stream that breaks off once its reader's token is good no more."""
+
+    def __init__(self, stream: Response, access: Access, view: View) -> None:
+        self._stream = stream
+        self._access = access
+        self._view = view
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with self._access.watching(self._view, task.cancel):
+            await self._stream(scope, receive, send)

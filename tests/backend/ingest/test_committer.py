@@ -10,7 +10,7 @@ import pytest
 from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.digest import NO_LINE, NO_LINES, digest
 from ptyshipper.backend.fanout import Fanout
-from ptyshipper.backend.ingest.committer import COMMIT_BYTES, Committer
+from ptyshipper.backend.ingest.committer import COMMIT_BYTES, Committer, OpeningRefused
 from ptyshipper.backend.ingest.pacing import BURST, INTERVAL_S
 from ptyshipper.backend.session import Chunk, Session, read_description
 from ptyshipper.backend.store.base import Committed, Opening, Write
@@ -39,8 +39,17 @@ class FakeStore:
         self.openings += openings
         refused = {at for at, write in enumerate(writes) if write.session.id in self.refuses}
         chunks = [None if at in refused else write.chunk for at, write in enumerate(writes)]
-        opened = [Session(each.session_id, each.description, epoch=2) for each in openings]
+        opened = [
+            None
+            if each.session_id in self.refuses
+            else Session(each.session_id, each.description, epoch=2)
+            for each in openings
+        ]
         return Committed(chunks, refused, opened)
+
+    async def load(self, session_id: bytes) -> Session:
+        """Every session is there, and deployment 7's."""
+        return Session(session_id, read_description(describe(deployment_id=7)))
 
 
 class Outcomes:
@@ -301,6 +310,22 @@ def test_load_is_gathered() -> None:
 
     commits, took_s = asyncio.run(main())
     assert BURST <= commits <= BURST + 1 + took_s / INTERVAL_S
+
+
+@pytest.mark.parametrize(
+    ("deployment_id", "error"), [(7, "a later connection"), (8, "another deployment's")]
+)
+def test_opening_that_the_store_refuses_is_told_why(deployment_id: int, error: str) -> None:
+    """A connection that came late may try again; to another deployment's session there is no way."""
+
+    async def scenario(bench: Bench) -> None:
+        about = read_description(describe(deployment_id=deployment_id))
+        bench.store.refuses = {bytes(16)}
+        with pytest.raises(StoreError, match=error) as refused:
+            await bench.committer.open(Opening(bytes(16), about, None, False, 0))
+        assert isinstance(refused.value, OpeningRefused) is (deployment_id == 8)
+
+    run(scenario)
 
 
 def test_what_is_held_counts_until_it_is_committed_or_lost() -> None:

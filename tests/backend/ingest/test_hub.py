@@ -25,7 +25,7 @@ from ptyshipper.backend.ingest.allowance import (
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.hub import ALIVE_EVERY_S, SWEEP_AT_A_TIME, Hub
 from ptyshipper.backend.session import Session, read_description
-from ptyshipper.backend.store.base import Committed, Opening
+from ptyshipper.backend.store.base import DEAD_AFTER_US, Committed, Opening
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode, retry_after_s
@@ -472,5 +472,25 @@ def test_description_is_the_first_one(run: Run) -> None:
         about = read_description(describe(hostname="other"))
         await bench.store.commit([], [Opening(session_id, about, None, False, 1)])
         assert (await bench.stored(session_id)).description == read_description(describe())
+
+    run(scenario)
+
+
+def test_backend_that_was_asleep_says_anew_who_is_connected(run: Run) -> None:
+    """Others have taken it for dead by then, and its sessions for nobody's; not before."""
+
+    async def scenario(bench: Bench) -> None:
+        session_id = os.urandom(16)
+        await bench.open(session_id)
+        in_time_s = ALIVE_EVERY_S + DEAD_AFTER_US / 2_000_000
+        for now_s, connected in (
+            (ALIVE_EVERY_S, False),
+            (in_time_s, False),
+            (in_time_s + DEAD_AFTER_US / 1_000_000, True),
+        ):
+            bench.store._db.execute("UPDATE sessions SET replica = NULL")
+            await bench.hub.sweep(now_s)
+            await bench.settle()
+            assert (await bench.stored(session_id)).connected is connected
 
     run(scenario)

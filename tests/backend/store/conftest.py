@@ -54,9 +54,10 @@ def open_sqlite(tmp_path: Path, closing: list[Store]) -> Open:
 
 
 @pytest.fixture
-def database(postgres: Postgres) -> str:
+def database(postgres: Postgres) -> Iterator[str]:
     """The URL of an empty database."""
-    return postgres.database()
+    with postgres.database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from ptyshipper.backend.store.base import (
     STATES,
     WORTH_MERGING,
     Query,
+    Sketch,
     Store,
     Token,
     Write,
@@ -85,6 +86,23 @@ async def test_openings_come_behind_the_writes(store: Store) -> None:
     assert done.refused == set()
     assert done.sessions[0] is not None
     assert (done.sessions[0].next_offset, done.sessions[0].entries) == (session.next_offset, 1)
+
+
+async def test_opening_of_another_deployment_s_session_is_refused(store: Store) -> None:
+    """So is one of a session that came in the other way; whose the session is does not change."""
+    session = await opened(store, 1, deployment_id=5)
+    refused = [
+        opening(1, deployment_id=6),
+        opening(1, deployment_id=None),
+        opening(1, deployment_id=5, is_posted=True),
+    ]
+    for each in refused:
+        done = await store.commit([write(session, output(b"x"))], [each, opening(2)])
+        assert (done.refused, done.sessions[0]) == (set(), None)
+        assert done.sessions[1] is not None
+    assert await store.load(session.id) == session
+    await opened(store, 3, deployment_id=None)
+    assert (await opened(store, 3, deployment_id=None)).epoch == 2
 
 
 # Writes
@@ -264,6 +282,25 @@ async def test_chunk_at_is_the_last_that_begins_there_or_before(store: Store) ->
         assert await store.chunk_at(session.number, offset) == bare[expected]
     await store.expire(0, 2 * size, 100)
     assert await store.chunk_at(session.number, 0) == bare[1]
+
+
+async def test_outline_is_the_chunks_in_order(store: Store) -> None:
+    """Without their records, from the first that begins at an offset or behind it; of other sessions
+    none."""
+    sessions = [await opened(store, number) for number in (1, 2)]
+    chunks = [
+        await put(store, session, output(b"%d\n" % number * 9_000, time_us=number))
+        for session in sessions
+        for number in range(5)
+    ]
+    sketches = [Sketch(*chunk[:6], len(chunk.records)) for chunk in chunks]
+    one, two = (session.number for session in sessions)
+    behind = chunks[1].end_offset
+    assert await store.outline(one, 0, 10) == sketches[:5]
+    assert await store.outline(two, 0, 2) == sketches[5:7]
+    assert await store.outline(one, behind, 10) == sketches[2:5]
+    assert await store.outline(one, behind + 1, 10) == sketches[3:5]
+    assert await store.outline(two + 1, 0, 10) == []
 
 
 async def test_large_chunks_are_not_rewritten(store: Store) -> None:

@@ -152,6 +152,12 @@ CREATE TYPE merging AS (
     worth_merging integer
 );
 
+-- With --anvilops: how many entries of a session are lines of AnvilOps' own table by now.
+CREATE TABLE logged (
+    session bigint PRIMARY KEY REFERENCES sessions (number) ON DELETE CASCADE,
+    entries bigint NOT NULL
+);
+
 CREATE FUNCTION wall_us() RETURNS bigint LANGUAGE sql AS
     $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 
@@ -300,7 +306,7 @@ CREATE FUNCTION note_alive(this bigint, now_us bigint, dead_after_us bigint) RET
 LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM FROM ledger FOR UPDATE;
-    UPDATE replicas SET alive_us = now_us WHERE number = this;
+    UPDATE replicas SET alive_us = greatest(alive_us, now_us) WHERE number = this;
     UPDATE sessions SET replica = NULL, last_seen_us = greatest(last_seen_us, alive_us)
     FROM replicas WHERE replica = replicas.number AND alive_us < now_us - dead_after_us;
     DELETE FROM replicas WHERE alive_us < now_us - 86400000000;
