@@ -160,6 +160,28 @@ def test_a_database_that_hangs_is_a_bounded_memory_and_no_loss(
         assert memory_bytes(server) - before_bytes < WAITING_BYTES + 128 * MIB
 
 
+def test_a_database_that_hangs_does_not_keep_it_from_ending(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    """What it had not stored was not acknowledged, and it says no more than that."""
+    url = postgres.database()
+    with running_server(tmp_path, store_url=url) as server:
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(BATCH)
+        postgres.freeze()
+        try:
+            shipper.send(BATCH)
+            assert server.stop() == 0
+        finally:
+            postgres.thaw()
+        (line,) = server.log_path.read_text().splitlines()
+        assert "the store took too long" in line
+        server.start()
+        again = Shipper(server, shipper.session_id)
+        assert again.offset in (len(BATCH), 2 * len(BATCH)), "the commit may have got through"
+        again.socket.close()
+
+
 def refusals_of(server: Server) -> float:
     return metrics_of(server).get("ptyshipper_refusals_total cause=full peer=shipper", 0)
 

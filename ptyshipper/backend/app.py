@@ -207,17 +207,10 @@ async def _run_on(
         await server.serve()
     for chore in chores:
         chore.cancel()
-    await _flush_the_last(committer)
-    log.info("stopped", extra=told(unstored_bytes=committer.waiting_bytes))
-
-
-async def _flush_the_last(committer: Committer) -> None:
-    """What the goodbyes left: that nobody is connected any more."""
-    try:
-        async with asyncio.timeout(FLUSH_WITHIN_S):
-            await committer.flush()
-    except TimeoutError:
-        pass  # the next backend finds out by itself
+    await committer.close(
+        FLUSH_WITHIN_S
+    )  # the goodbyes left something: who is not connected any more
+    log.info("stopped")
 
 
 async def _sweep(hub: Hub, register: Register) -> None:

@@ -144,6 +144,7 @@ class Committer:
         self._timer: asyncio.Handle | None = None
         self._timer_due_s = 0.0
         self._committing: asyncio.Task[None] | None = None
+        self._is_closed = False
         self.outcome: Outcome | None = None
 
     @property
@@ -204,8 +205,8 @@ class Committer:
         return pending
 
     def _schedule(self) -> None:
-        if self._committing is not None:
-            return  # it looks again when it is done
+        if self._committing is not None or self._is_closed:
+            return  # the one that is under way looks again when it is done
         now_s = self._loop.time()
         delay_s = self._pacer.delay_s(self._pending_bytes, now_s)
         if self._timer is not None:
@@ -231,6 +232,18 @@ class Committer:
                 self._timer.cancel()
             self._begin()
             assert self._committing is not None
+            await asyncio.wait([self._committing])
+
+    async def close(self, within_s: float) -> None:
+        """Have ``within_s`` seconds for a last ``flush``; what is not stored by then is given up."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.flush()
+        except TimeoutError:
+            pass
+        self._is_closed = True
+        if self._committing is not None:
+            self._committing.cancel()
             await asyncio.wait([self._committing])
 
     async def _commit(self) -> None:

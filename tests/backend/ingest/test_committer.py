@@ -395,3 +395,31 @@ def test_what_became_of_it_is_counted() -> None:
     assert counts.commit_bytes.sum == stored
     assert sum(counts.ack_s.counts) == sum(counts.delay_s.counts) == 2
     assert counts.delay_s.sum > 86_400, "its shipper's clock says 2023"
+
+
+def test_closing_stores_what_it_can_and_gives_up_what_hangs() -> None:
+    """No commit is begun afterwards, although something waits."""
+    one, two = make(1), make(2)
+
+    async def scenario(bench: Bench) -> None:
+        bench.append(one, output(b"a"))
+        await bench.committer.close(60.0)
+        assert bench.stored_ids == [[one.id]]
+
+    run(scenario)
+
+    async def hanging(bench: Bench) -> None:
+        bench.store.gate.clear()
+        bench.append(one, output(b"a"))
+        await asyncio.sleep(0)
+        bench.append(two, output(b"b"))
+        await bench.committer.close(0.01)
+        bench.store.gate.set()
+        await asyncio.sleep(0)
+        assert bench.store.commits == []
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def main() -> None:
+        await hanging(Bench())
+
+    asyncio.run(main())
