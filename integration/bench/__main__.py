@@ -31,6 +31,8 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "pipe": throughput.pipe_throughput,
     "cpu-bulk": cpu.bulk_cpu,
     "backend-sqlite-burst": backend.sqlite_burst,
+    "backend-bridge": backend.bridge_burst,
+    "backend-wrappers": backend.wrappers_burst,
     "backend-postgres-burst": backend.postgres_burst,
 }
 """The quiet ones first: what the others leave for the disk to write would be in their way."""

@@ -13,30 +13,35 @@ import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import asyncpg
 
 from integration.bench.harness import (
+    LOG_SHIPPER,
     REPOSITORY,
     Bench,
     Serving,
     cpu_seconds,
     descendants,
     plain_environ,
+    wait_for,
 )
 from integration.bench.swarm import LINE_BYTES, Outcome, Task
 from integration.bench.table import Figure
+from ptyshipper.backend.bridge.rows import BURST
 from ptyshipper.view.client import Backend
-from tests.support.postgres import Postgres, programs, running_postgres
+from tests.support.anvilops_database import add_app, make_tables
+from tests.support.postgres import Postgres, programs, query, running_postgres
 
 RATE_CONNECTIONS, RATE_LINES_A_SECOND = 1_000, 10
 BURST_CONNECTIONS, BURST_LINES = 10, 1_000_000
 IDLE_CONNECTIONS = 5_000
 _CHUNK_GROUP_BYTES = 8 << 20
 _KIB = 1024
+_SECRET = "a-secret-of-an-app-of-anvilops"
 
 
 class Load(NamedTuple):
@@ -84,6 +89,82 @@ def postgres_burst(bench: Bench) -> list[Figure]:
             load = _burst(bench, serving, postgres)
         chunks, plain_s = asyncio.run(_plain_inserts_by_asyncpg(url))
     return [_burst_figure("Postgres", load, chunks, plain_s)]
+
+
+def wrappers_burst(bench: Bench) -> list[Figure]:
+    """The same from real wrappers, each with a program that prints as fast as it can; everything counts,
+    from their start to the last acknowledgement, on the same two cores."""
+    lines = BURST_LINES // (10 if bench.quick else 1) // BURST_CONNECTIONS
+    size = lines * LINE_BYTES
+    text = bench.text_file(size)
+    with bench.serving() as serving:
+        began_s, backend_s = time.monotonic(), cpu_seconds(serving.pid)
+        wrapped = [
+            subprocess.Popen(
+                [*LOG_SHIPPER, "cat", text],
+                stdout=subprocess.DEVNULL,
+                cwd=REPOSITORY,
+                env=bench.environ(shipping=True, to=serving.state),
+            )
+            for _ in range(BURST_CONNECTIONS)
+        ]
+        statuses = [each.wait(120) for each in wrapped]
+        seconds = time.monotonic() - began_s
+        backend_s = cpu_seconds(serving.pid) - backend_s
+        found = Backend(serving.data_dir).sessions(BURST_CONNECTIONS)
+    bench.forget_spools()
+    stored = sum(session["bytes"] for session in found)
+    if any(statuses) or stored != size * BURST_CONNECTIONS:
+        raise SystemExit(
+            f"statuses {statuses}, {stored} of {size * BURST_CONNECTIONS} bytes stored"
+        )
+    megabytes = size * BURST_CONNECTIONS / 1e6
+    note = f"backend {backend_s / seconds:.2f} of a core; the wrappers take the rest"
+    name = f"SQLite, {megabytes:.0f} MB from {BURST_CONNECTIONS} wrapped programs"
+    return [Figure(name, megabytes / seconds, "MB/s", note=note)]
+
+
+def bridge_burst(bench: Bench) -> list[Figure]:
+    """From the first byte until the last line is a row of AnvilOps' table, beside COPY of the same rows by
+    the same driver: all of them at once, and in transactions of as many as the live view takes."""
+    if not _has_postgres():
+        return []
+    lines = BURST_LINES // (10 if bench.quick else 2) // BURST_CONNECTIONS
+    deployments = range(1, 1 + BURST_CONNECTIONS)
+    with running_postgres() as postgres, postgres.database() as url:
+        make_tables(url)
+        add_app(url, 1, _SECRET, *deployments)
+        with bench.serving("--store", url, "--anvilops") as serving:
+            task = _task(serving, BURST_CONNECTIONS, lines=lines)
+            began_s = time.monotonic()
+            _swarm(serving, replace(task, token=_SECRET, deployment_id=1, is_spread=True), postgres)
+            total = lines * BURST_CONNECTIONS
+            wait_for(lambda: query(url, 'SELECT count(*) FROM "Log"')[0][0] == total or None, 120)
+            ours = total / (time.monotonic() - began_s)
+        at_once = total / asyncio.run(_copy_again(url, total))
+        by_portions = total / asyncio.run(_copy_again(url, BURST * BURST_CONNECTIONS))
+    name = f"bridge, {total} lines of {BURST_CONNECTIONS} deployments"
+    note = f"COPY in transactions of {BURST * BURST_CONNECTIONS}: {by_portions:.0f} lines/s"
+    met = ours / at_once >= 0.7
+    return [Figure(name, ours, "lines/s", "COPY at once", at_once, "ratio ≥ 0.7", met, note)]
+
+
+async def _copy_again(url: str, at_a_time: int) -> float:
+    """Seconds that the rows of ``"Log"`` take into a table like it, so many a transaction."""
+    connection = await asyncpg.connect(url)
+    await connection.execute('CREATE TABLE again (LIKE "Log" INCLUDING ALL)')
+    columns = ["type", "deploymentId", "timestamp", "index", "content", "podName", "stream"]
+    quoted = ", ".join(f'"{column}"' for column in columns)
+    rows = [tuple(row) for row in await connection.fetch(f'SELECT {quoted} FROM "Log" ORDER BY id')]
+    began_s = time.monotonic()
+    for at in range(0, len(rows), at_a_time):
+        await connection.copy_records_to_table(
+            "again", columns=columns, records=rows[at : at + at_a_time]
+        )
+    seconds = time.monotonic() - began_s
+    await connection.execute("DROP TABLE again")
+    await connection.close()
+    return seconds
 
 
 def _has_postgres() -> bool:
