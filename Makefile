@@ -49,9 +49,9 @@ demo: $(READY) ## see it at work: backend, a wrapped program, what arrived
 bench: $(READY) ## measure, each figure beside a peer; ARGS="--quick", ARGS="--only cpu"
 	@$(BIN)/python -m integration.bench $(ARGS)
 
-bundle: dist/log-shipper ## dist/log-shipper, one static file for any image, and dist/image
+bundle: dist/log-shipper dist/image/install-log-shipper ## dist/log-shipper, one static file for any image, and dist/image
 
-dist/log-shipper: $(READY) $(BUNDLED)
+dist/log-shipper dist/image/install-log-shipper &: $(READY) $(BUNDLED)
 	@$(BIN)/python -m ptyshipper.bundle.build --output dist
 
 build: $(READY) ## wheel and sdist into dist/

@@ -1,4 +1,4 @@
-"""One backend for the black-box tests that leave it running, and nothing of a test's left behind."""
+"""One backend and one Postgres for the tests that leave them running; nothing of a test's left behind."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.backend.conftest import server
+from tests.backend.conftest import postgres, server
 from tests.support.patience import until
 
-__all__ = ["server"]
+__all__ = ["postgres", "server"]
 
 _WRAPPERS = (b"main_log_shipper", b"ptyshipper\0run", b"ld-bundled.so")
 

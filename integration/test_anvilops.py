@@ -27,7 +27,6 @@ import os
 import random
 import re
 import signal
-import statistics
 import sys
 import time
 from collections import Counter
@@ -40,9 +39,7 @@ import pytest
 from tests.support.bundle import BUNDLE, install, lacking
 from tests.support.fake_anvilops import (
     DEPLOYMENT_ID,
-    LINE_MS,
     MAX_BODY_BYTES,
-    POST_MS,
     TOKEN,
     Answer,
     FakeAnvilOps,
@@ -109,9 +106,10 @@ def check_ended(running: Running, status: int, warnings: int = 0) -> None:
 
 
 @pytest.mark.parametrize("count", [10_000, 100_000] + ([1_000_000] if LONG else []))
-def test_every_line_of_a_flood_is_stored_at_the_rate_that_the_server_takes(
+def test_every_line_of_a_flood_is_stored_whatever_the_server_s_speed(
     tmp_path: Path, count: int
 ) -> None:
+    """In bounded memory. How much longer it takes than the server alone, ``make bench`` tells."""
     with FakeAnvilOps(real_speed=True) as fake:
         wrapped = wrap(fake, tmp_path, "seq", str(count))
         peak_bytes = 0
@@ -122,12 +120,8 @@ def test_every_line_of_a_flood_is_stored_at_the_rate_that_the_server_takes(
         assert wrapped.out == b"".join(b"%d\n" % number for number in range(1, count + 1))
         assert fake.shown() == [str(number) for number in range(1, count + 1)]
         fake.check_order()
-        server_s = (count / 500) * (POST_MS + 500 * LINE_MS) / 1000
-        assert wrapped.seconds < 1.25 * server_s + 3 * PATIENCE_S / 20
         assert peak_bytes < 40 * 2**20
         assert fake.most_in_flight == 1
-        print(f"seq {count}: {wrapped.seconds:.1f} s, the server alone {server_s:.1f} s, "
-              f"peak {peak_bytes / 2**20:.1f} MB")  # fmt: skip
 
 
 def resident_bytes(pid: int) -> int:
@@ -157,22 +151,27 @@ def test_twenty_lines_and_gone(tmp_path: Path) -> None:
         assert list((tmp_path / "spool").iterdir()) == []
 
 
-def test_an_isolated_line_is_posted_within_20_ms(tmp_path: Path) -> None:
-    """From before its write(2) to the post that holds it, read whole; also over a new connection."""
-    program = (
-        "import sys, time\n"
-        "for number in range(30):\n"
-        "    time.sleep(0.1)\n"  # so that each line finds an idle stream
-        "    print(time.monotonic_ns(), flush=True)\n"
-    )
+def test_an_isolated_line_waits_for_no_other(tmp_path: Path) -> None:
+    """The next is not written before it was posted. How fast that is, ``make bench`` tells."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
     with FakeAnvilOps() as fake:
-        wrapped = Running(python(program), environ(fake.url, tmp_path / "spool"))
+        wrapped = Running(
+            [
+                *LOG_SHIPPER,
+                "sh",
+                "-c",
+                'while read -r line; do echo "$line"; done < "$0"',
+                str(fifo),
+            ],
+            environ(fake.url, tmp_path / "spool"),
+        )
+        with fifo.open("wb", buffering=0) as writing:
+            for number in range(10):
+                writing.write(b"%d\n" % number)
+                until(lambda number=number: len(fake.posts) > number, "it is posted")
         check_ended(wrapped, 0)
-        took_ms = sorted(row.arrived_s * 1000 - int(row.content) / 1e6 for row in fake.rows)
-        assert len(took_ms) == 30
-        print(f"median {statistics.median(took_ms):.2f} ms, worst {took_ms[-1]:.2f} ms")
-        assert statistics.median(took_ms) <= 20
-        assert took_ms[-3] <= 20 * PATIENCE_S / 20
+        assert fake.shown() == [str(number) for number in range(10)]
 
 
 def test_500_lines_of_1000_characters(tmp_path: Path) -> None:
@@ -315,21 +314,16 @@ def test_the_last_upload_fails_and_the_status_is_the_program_s(
     tmp_path: Path, fault: Fault | Answer
 ) -> None:
     """What is left waits for the next run in the same spool."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
     with FakeAnvilOps() as fake:
-        program = f"import os; print('first', flush=True); os.read(0, 1); print('last'); os._exit({STATUS})"
-        program = program.replace("; os._exit", "; import sys; sys.stdout.flush(); os._exit")
-        wrapped = Running(
-            [
-                "sh",
-                "-c",
-                f'(sleep {PATIENCE_S / 20 * 1.5}; echo) | exec "$@"',
-                "sh",
-                *python(program),
-            ],
-            environ(fake.url, tmp_path / "spool", flush_timeout_s="1"),
-        )
+        wrapped = wrap(
+            fake, tmp_path, "sh", "-c", f'echo first; read -r line < "$0"; echo last; exit {STATUS}',
+            str(fifo), flush_timeout_s="1",
+        )  # fmt: skip
         until(lambda: fake.rows, "the first is stored")
         fake.broken = fault
+        fifo.write_text("go on\n")
         assert wrapped.wait() == STATUS
         assert len(wrapped.warnings) == 1
         assert TOKEN not in wrapped.warnings[0]
@@ -362,10 +356,11 @@ def test_poison_is_left_out_alone(tmp_path: Path) -> None:
         wrapped = Running(python(PRINT, "2000", "0"), environ(fake.url, tmp_path / "spool"))
         assert wrapped.wait() == STATUS
         *_, left_out, in_all = wrapped.warnings
-        assert "HTTP 500) and is left out" in left_out
+        assert "refused a line (HTTP 500), which is left out" in left_out
         assert "refused 20 lines in all" in in_all
         assert len(wrapped.warnings) <= 3, "the first 500 may be told of as well"
-        assert fake.shown() == [line for line in lines(2000) if not line.endswith("33")]
+        notice = "ptyshipper: a line was refused (HTTP 500) and is left out"
+        assert fake.shown() == [notice if line.endswith("33") else line for line in lines(2000)]
 
 
 def test_a_terminal_shows_a_person_s_lines(tmp_path: Path) -> None:

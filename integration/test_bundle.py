@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -190,6 +191,13 @@ def test_its_help_and_its_version(ptyshipper: str) -> None:
     assert b"--spool-max" in shown.stdout
 
 
+def test_its_help_offers_what_it_has(ptyshipper: str) -> None:
+    shown = run([ptyshipper, "--help"], {}).stdout.decode()
+    assert re.findall(r"^    (\w+) ", shown, re.MULTILINE) == ["run", "install"]
+    assert re.findall(r"^  ptyshipper (\w+)", shown, re.MULTILINE) == ["run"]
+    assert "read it back" not in shown
+
+
 @pytest.mark.parametrize("command", [["serve"], ["sessions"], ["logs", "latest"]])
 def test_what_it_leaves_out_it_says(ptyshipper: str, command: list[str], tmp_path: Path) -> None:
     done = run([ptyshipper, *command, "--data", str(tmp_path)], {})
@@ -199,6 +207,17 @@ def test_what_it_leaves_out_it_says(ptyshipper: str, command: list[str], tmp_pat
     )
     assert done.stderr.count(b"\n") == 1
     assert b"pip install 'ptyshipper[serve]'" in done.stderr
+
+
+def test_it_installs_where_it_has_its_installer_beside_it(tmp_path: Path, volume: Path) -> None:
+    """In the image's root; a volume has none."""
+    argv = ["ptyshipper", "install", str(tmp_path / "other")]
+    refused = execute(volume / "log-shipper", argv)
+    assert refused.status == 1
+    assert "use the file or the image that it came from" in refused.err
+    done = execute(BUNDLE.parent / "image" / "log-shipper", argv)
+    assert (done.status, done.err) == (0, "")
+    assert run([str(tmp_path / "other" / "log-shipper"), "true"], {}).returncode == 0
 
 
 def test_the_source_install_hands_over_to_it(volume: Path, tmp_path: Path) -> None:

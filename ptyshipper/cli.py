@@ -16,9 +16,9 @@ from ptyshipper.variables import SETTING_PREFIX
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-    from typing import Any, NoReturn
+    from typing import NoReturn
 
     from ptyshipper.child.environment import Environment
     from ptyshipper.config import AgentSettings, TtyMode
@@ -65,16 +65,20 @@ def _log_shipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
 
 
 def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
-    args, command = _parse(sys.argv[1:])
+    from ptyshipper import command_line
+
+    args, command = command_line.parse(sys.argv[1:], is_bundle=launch is not None)
     try:
         if args.subcommand == "run":
             if not command:
                 _fail("run: no command; use: ptyshipper run [OPTION…] [--] COMMAND [ARG…]", 2)
-            flags = {k: v for k, v in vars(args).items() if k in _flag_names() and v is not None}
+            from ptyshipper.config import SETTINGS
+
+            flags = command_line.flags_of(args, SETTINGS)
             argv = [os.fsencode(word) for word in command]
-            _end(_wrap(argv, pristine, launch, flags, args.data, args.token_file, local=True))
+            _end(_wrap(argv, pristine, launch, flags, args.data_dir, args.token_file, local=True))
         signals.release(pristine)
-        _end(_read_or_serve(args))
+        _end(_read_or_serve(args, launch))
     except ModuleNotFoundError as error:
         if launch is None:
             raise
@@ -107,12 +111,6 @@ def _end(code: int) -> NoReturn:
 def _fail(message: str, code: int) -> NoReturn:
     os.write(2, f"ptyshipper: {message}\n".encode(errors="backslashreplace"))
     _end(code)
-
-
-def _flag_names() -> set[str]:
-    from ptyshipper.config import SETTINGS
-
-    return {setting.name for setting in SETTINGS if setting.flag}
 
 
 def _wrap(
@@ -266,146 +264,15 @@ def _local_backend(
     return state.url + INGEST_PATH, state.ingest_token
 
 
-def _parse(words: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
-    """Our own words, and the program's, which begin at the first that is no option of ``run``."""
-    parser = _parser()
-    if "run" not in words[:1]:
-        return parser.parse_args(words), []
-    at = 1
-    while at < len(words) and words[at].startswith("-") and words[at] not in ("-", "--"):
-        takes_value = "=" not in words[at] and words[at] not in ("-h", "--help")
-        at += 2 if takes_value else 1
-    args = parser.parse_args(words[:at])
-    return args, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
-
-
-def _parser() -> argparse.ArgumentParser:
-    import argparse
-
-    from ptyshipper import __version__
-    from ptyshipper.config import SETTINGS
-
-    def with_examples(text: str, *examples: str) -> dict[str, Any]:
-        return {
-            "description": text,
-            "help": text[0].lower() + text[1:].rstrip("."),
-            "epilog": "examples:\n" + "\n".join(f"  {example}" for example in examples),
-            "formatter_class": argparse.RawDescriptionHelpFormatter,
-            "allow_abbrev": False,
-        }
-
-    parser = argparse.ArgumentParser(
-        "ptyshipper",
-        description="Wrap a program, keep its terminal, ship what it prints; and read it back.",
-        epilog="examples:\n  ptyshipper serve\n  ptyshipper run -- bash\n  ptyshipper logs -f latest",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"ptyshipper {__version__}")
-    commands = parser.add_subparsers(dest="subcommand", required=True, metavar="COMMAND")
-
-    run = commands.add_parser(
-        "run",
-        usage="ptyshipper run [OPTION…] [--] COMMAND [ARG…]",
-        **with_examples(
-            "Wrap a program here as log-shipper wraps it in a container.",
-            "ptyshipper run -- make test",
-            "ptyshipper run --tty always -- python train.py > train.log",
-        ),
-    )
-    for setting in SETTINGS:
-        if setting.flag:
-            run.add_argument(
-                setting.flag, dest=setting.name, metavar=setting.metavar, help=setting.help
-            )
-    run.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
-
-    serve = commands.add_parser(
-        "serve",
-        **with_examples(
-            "Run the backend that keeps what is shipped.",
-            "ptyshipper serve",
-            "ptyshipper serve --port 0 --data ./data",
-        ),
-    )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    serve.add_argument("--port", type=_port, default=7410, help="port; 0: any free (%(default)s)")
-
-    sessions = commands.add_parser(
-        "sessions",
-        **with_examples(
-            "List what was recorded.", "ptyshipper sessions", "ptyshipper sessions --json"
-        ),
-    )
-    sessions.add_argument("--json", action="store_true", help="one JSON object a line")
-
-    logs = commands.add_parser(
-        "logs",
-        **with_examples(
-            "Show what a session printed.",
-            "ptyshipper logs latest",
-            "ptyshipper logs -f --timestamps 3f2a",
-            "ptyshipper logs --raw --stream stdout latest > out.bin",
-        ),
-    )
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until the session ends")
-    logs.add_argument("--timestamps", action="store_true", help="begin each line with its time")
-    logs.add_argument("--stream", choices=("stdout", "stderr", "tty"), help="only this stream")
-    form = logs.add_mutually_exclusive_group()
-    form.add_argument("--raw", action="store_true", help="the program's bytes, exactly")
-    form.add_argument("--json", action="store_true", help="one JSON object a line")
-
-    watch = commands.add_parser(
-        "watch",
-        **with_examples(
-            "Look on, live and read-only, in this terminal; q leaves.", "ptyshipper watch latest"
-        ),
-    )
-    export = commands.add_parser(
-        "export",
-        **with_examples(
-            "Write a session out to take away.",
-            "ptyshipper export latest --format cast > run.cast; asciinema play run.cast",
-        ),
-    )
-    export.add_argument(
-        "--format",
-        choices=("cast", "cast2", "text", "jsonl"),
-        default="cast",
-        help="cast2: the older version of cast (%(default)s)",
-    )
-    install = commands.add_parser(
-        "install",
-        **with_examples(
-            "Put the self-contained log-shipper into a directory.",
-            "ptyshipper install /mnt/log-shipper-volume",
-        ),
-    )
-    install.add_argument("directory", metavar="DIR", help="made if it is missing")
-    for command in (logs, watch, export):
-        command.add_argument("session", metavar="SESSION", help="an id, its beginning, or latest")
-    for command in (run, serve, sessions, logs, watch, export):
-        command.add_argument(
-            "--data", metavar="DIR", help="the data directory (PTYSHIPPER_DATA, else XDG state)"
-        )
-    return parser
-
-
-def _port(text: str) -> int:
-    import argparse
-
-    if not text.isascii() or not text.isdigit() or int(text) > 65_535:
-        raise argparse.ArgumentTypeError("must be a number from 0 to 65535")
-    return int(text)
-
-
-def _read_or_serve(args: argparse.Namespace) -> int:
+def _read_or_serve(args: argparse.Namespace, launch: Launch | None) -> int:
     if args.subcommand == "install":
-        return _install(args.directory)
-    data_dir = _data_dir(args.data, os.environ)
+        return _install(args.directory, launch)
+    if args.subcommand == "serve":
+        return _serve(args)
+    if args.subcommand == "token":
+        return _token(args)
+    data_dir = _data_dir(args.data_dir, os.environ)
     match args.subcommand:
-        case "serve":
-            return _serve(args, data_dir)
         case "sessions":
             from ptyshipper.view.sessions import sessions
 
@@ -433,34 +300,83 @@ def _read_or_serve(args: argparse.Namespace) -> int:
     raise AssertionError(args.subcommand)
 
 
-def _install(directory: str) -> NoReturn:
-    """Hand over to the bundle, which ``make bundle`` builds beside the sources."""
+def _install(directory: str, launch: Launch | None) -> NoReturn:
+    """Hand over to the installer: in the image it is beside us, and ``make bundle`` builds it."""
     from pathlib import Path
 
-    bundle = Path(__file__).parent.parent / "dist" / "log-shipper"
-    try:
-        os.execv(bundle, ["install-log-shipper", directory])
-    except OSError:
-        raise PtyshipperError(
-            "install: this is not the self-contained log-shipper; build it with 'make bundle', and use"
+    if launch:
+        installer = Path(launch.directory) / "install-log-shipper"
+        missing = (
+            "what is installed can't install itself; use the file or the image that it came from"
+        )
+    else:
+        installer = Path(__file__).parent.parent / "dist" / "log-shipper"
+        missing = (
+            "this is not the self-contained log-shipper; build it with 'make bundle', and use"
             " dist/log-shipper, or use the image"
-        ) from None
+        )
+    try:
+        os.execv(installer, ["install-log-shipper", directory])
+    except OSError:
+        raise PtyshipperError(f"install: {missing}") from None
 
 
-def _serve(args: argparse.Namespace, data_dir: Path) -> int:
-    from ptyshipper.errors import BackendError
+def _serve(args: argparse.Namespace) -> int:
+    from ptyshipper.command_line import flags_of
+    from ptyshipper.serve_config import SERVE_SETTINGS, serve_settings
 
+    settings = serve_settings(os.environ, flags_of(args, SERVE_SETTINGS))
     try:
         from ptyshipper.backend.app import serve
     except ModuleNotFoundError as error:
-        if error.name == "ptyshipper.backend":
-            raise  # this is the bundle, which leaves all of it out
-        raise BackendError(
-            f"serve needs {error.name}; install it with: pip install 'ptyshipper[serve]'"
-        ) from None
+        _refuse_without(error)
 
     def announce(line: str) -> None:
         print(line, flush=True)
 
-    serve(args.host, args.port, data_dir, announce=announce)
+    # A link that logs in is for the person who looks on, and for no log.
+    serve(settings, announce=announce, with_link=sys.stdout.isatty())
     return 0
+
+
+def _refuse_without(error: ModuleNotFoundError) -> NoReturn:
+    from ptyshipper.errors import BackendError
+
+    if error.name == "ptyshipper.backend":
+        raise error  # this is the bundle, which leaves all of it out
+    raise BackendError(
+        f"serve needs {error.name}; install it with: pip install 'ptyshipper[serve]'"
+    ) from None
+
+
+def _token(args: argparse.Namespace) -> int:
+    from ptyshipper.backend import token_command
+    from ptyshipper.command_line import flags_of
+    from ptyshipper.serve_config import TOKEN_SETTINGS, token_settings
+
+    settings = token_settings(os.environ, flags_of(args, TOKEN_SETTINGS))
+    place = token_command.Place(settings.data_dir, settings.store_url)
+    match args.action:
+        case "create":
+            token_command.create(
+                place,
+                deployment_id=args.deployment,
+                app_id=args.app,
+                name=args.name,
+                good_for_s=args.expires,
+                out=sys.stdout,
+                tell=_tell,
+            )
+        case "list":
+            token_command.show(place, as_json=args.json, out=sys.stdout)
+        case "revoke":
+            token_command.revoke(place, args.number, _tell)
+        case "link":
+            token_command.link(
+                place, app_id=args.app, public_url=settings.public_url, out=sys.stdout
+            )
+    return 0
+
+
+def _tell(line: str) -> None:
+    os.write(2, f"ptyshipper: {line}\n".encode())

@@ -3,9 +3,6 @@
 In a container a setting is a variable under the reserved prefix; ``ptyshipper run`` also takes it
 as a flag, which wins. ``SETTINGS`` is what the parser, ``--help`` and the README's test read. The program
 sees none of the variables: ``agent`` leaves out whatever begins with the prefix.
-
-No ``dataclasses`` here: the module is loaded in every wrapped container, and that one brings
-``inspect`` with it.
 """
 
 from __future__ import annotations
@@ -13,27 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import urlsplit
 
-from ptyshipper.errors import UsageError
+from ptyshipper.settings import Setting, Table, one_of, size, url, values_of, whole_number
 from ptyshipper.variables import SETTING_PREFIX, TTY_VARIABLE
 
 Overflow = Literal["drop", "block"]
 TtyMode = Literal["auto", "always", "never"]
 Transport = Literal["auto", "websocket", "http"]
 Colours = Literal["keep", "remove"]
-
-
-class Setting(NamedTuple):
-    """A row of the table: ``variable`` in a container, ``flag`` locally, '' where there is none."""
-
-    name: str
-    variable: str
-    flag: str
-    metavar: str
-    default: Any
-    parse: Callable[[str], Any]
-    help: str
 
 
 class SpoolSettings(NamedTuple):
@@ -74,23 +58,6 @@ class AgentSettings(NamedTuple):
     uplink: UplinkSettings | None
 
 
-def _endpoint(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        raise ValueError("is no URL") from None
-    if parts.scheme not in ("http", "https", "ws", "wss"):
-        raise ValueError("must begin with http://, https://, ws:// or wss://")
-    if not parts.hostname or not port_is_fine:
-        raise ValueError("names no host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not hold a user name or password; the token is a setting of its own")
-    if not text.isascii() or any(char <= " " for char in text):
-        raise ValueError("has a character that no URL has")
-    return text
-
-
 def parse_token(text: str) -> str:
     """A bearer token: printable ASCII without spaces, so that it can end no header.
 
@@ -100,20 +67,6 @@ def parse_token(text: str) -> str:
     if not text or not text.isascii() or any(not "!" <= char <= "~" for char in text):
         raise ValueError("has a character that no token has")
     return text
-
-
-def _whole_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 10:
-        raise ValueError("must be a whole number")
-    return int(text)
-
-
-def _size(text: str) -> int:
-    factor = {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[-1:].upper(), 1)
-    size_bytes = _whole_number(text[:-1] if factor > 1 else text) * factor
-    if not 2**19 <= size_bytes <= 2**40:
-        raise ValueError("must lie between 512K and 1024G")
-    return size_bytes
 
 
 def _seconds(text: str) -> float:
@@ -126,46 +79,39 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return text.lower()
-
-    return parse
-
-
 _P = SETTING_PREFIX
 
-SETTINGS: tuple[Setting, ...] = (
-    Setting("endpoint", _P + "ENDPOINT", "--endpoint", "URL", None, _endpoint,
+SETTINGS: Table = (
+    Setting("endpoint", _P + "ENDPOINT", "--endpoint", "URL", None,
+            url("http", "https", "ws", "wss"),
             "where to ship: http, https, ws or wss; run finds a local 'serve' by itself"),
     Setting("token", _P + "TOKEN", "", "", None, parse_token,
             "the bearer token; locally in a file (--token-file), never an argument"),
-    Setting("deployment_id", _P + "DEPLOYMENT_ID", "--deployment", "N", None, _whole_number,
+    Setting("deployment_id", _P + "DEPLOYMENT_ID", "--deployment", "N", None, whole_number,
             "the deployment that the session belongs to"),
-    Setting("log_type", _P + "TYPE", "--type", "TYPE", "runtime", _one_of("build", "runtime"),
+    Setting("log_type", _P + "TYPE", "--type", "TYPE", "runtime", one_of("build", "runtime"),
             "build or runtime"),
     Setting("transport", _P + "TRANSPORT", "--transport", "HOW", "auto",
-            _one_of("auto", "websocket", "http"),
+            one_of("auto", "websocket", "http"),
             "auto: a WebSocket, and JSON posts of lines where the endpoint speaks none; or one of them"),
-    Setting("colours", _P + "COLOURS", "--colours", "WHAT", "remove", _one_of("keep", "remove"),
+    Setting("colours", _P + "COLOURS", "--colours", "WHAT", "remove", one_of("keep", "remove"),
             "of a terminal's lines where they are posted"),
-    Setting("tty", TTY_VARIABLE, "--tty", "WHEN", "auto", _one_of("auto", "always", "never"),
+    Setting("tty", TTY_VARIABLE, "--tty", "WHEN", "auto", one_of("auto", "always", "never"),
             "auto: a terminal where there is one outside; always: for stdout and stderr; never: pipes"),
     Setting("ca_file", _P + "CA_FILE", "--ca-file", "FILE", None, Path,
             "certificates (PEM) to trust beside the system's"),
     Setting("spool_dir", _P + "SPOOL_DIR", "--spool-dir", "DIR", None, Path,
             "where records wait; else the volume that log-shipper is in (run: the data directory), "
             "else a temporary directory, else memory"),
-    Setting("spool_max_bytes", _P + "SPOOL_MAX_BYTES", "--spool-max", "SIZE", 64 * 2**20, _size,
+    Setting("spool_max_bytes", _P + "SPOOL_MAX_BYTES", "--spool-max", "SIZE", "64M",
+            size("512K", "1024G"),
             "bound of the spool, with K, M or G"),
     Setting("spool_overflow", _P + "SPOOL_OVERFLOW", "--spool-overflow", "WHAT", "drop",
-            _one_of("drop", "block"),
+            one_of("drop", "block"),
             "a full spool drops its oldest records into a gap, or blocks the program"),
-    Setting("flush_timeout_s", _P + "FLUSH_TIMEOUT_S", "--flush-timeout", "S", 10.0, _seconds,
+    Setting("flush_timeout_s", _P + "FLUSH_TIMEOUT_S", "--flush-timeout", "S", "10", _seconds,
             "how long to go on delivering after the program's end"),
-    Setting("drain_timeout_s", _P + "DRAIN_TIMEOUT_S", "--drain-timeout", "S", 2.0, _seconds,
+    Setting("drain_timeout_s", _P + "DRAIN_TIMEOUT_S", "--drain-timeout", "S", "2", _seconds,
             "how long to go on reading after the program's end while another still writes"),
 )  # fmt: skip
 
@@ -176,22 +122,9 @@ def settings_from(
     """The value of each setting: its flag's, else its variable's, else its default.
 
     A variable that can't be read is one warning and the default: a container with a bad setting
-    still runs its program. Values are not repeated in messages: one may be a token in the wrong place.
+    still runs its program.
 
     Raises:
-        UsageError: a flag can't be read; the person who typed it is there to mend it.
+        UsageError: a flag can't be read.
     """
-    values: dict[str, Any] = {}
-    for setting in SETTINGS:
-        values[setting.name] = setting.default
-        if setting.name in flags:
-            try:
-                values[setting.name] = setting.parse(flags[setting.name])
-            except ValueError as error:
-                raise UsageError(f"{setting.flag} {error}") from None
-        elif environ.get(setting.variable):
-            try:
-                values[setting.name] = setting.parse(environ[setting.variable])
-            except ValueError as error:
-                warn(f"{setting.variable} {error}; it is not used")
-    return values
+    return values_of(SETTINGS, environ, flags, lambda what: warn(f"{what}; it is not used"))

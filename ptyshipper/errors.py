@@ -11,7 +11,8 @@
     ├── ProtocolError         the peer broke the wire protocol; has the close code to answer with
     ├── SpoolError            the spool can't be used where it is
     └── BackendError          a backend can't be found, reached or understood  (exit 1)
-        └── StoreError        its store can't be read or written at the moment
+        ├── StoreError        its store can't be read or written at the moment
+        └── StoreOutdated     its store is an earlier version's
 
 Fields hold the facts, ``str()`` is one line for a person: what happened, where, what to do.
 """
@@ -83,3 +84,7 @@ class BackendError(PtyshipperError):
 
 class StoreError(BackendError):
     """The backend's store can't be read or written at the moment: full, locked, damaged."""
+
+
+class StoreOutdated(BackendError):
+    """The backend's store is new or an earlier version's, and may only be changed by who has it alone."""

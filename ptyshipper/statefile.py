@@ -16,16 +16,19 @@ from ptyshipper.variables import DATA_VARIABLE
 
 FILE_NAME = "server.json"
 _MAX_BYTES = 65_536
+_REQUIRED = ("url", "ingest_token", "view_token", "pid")
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """Where a backend listens (``http://host:port``), its tokens and its process id."""
+    """Where this machine's commands reach a backend (``http://host:port``), its tokens and its process
+    id; and where browsers do, if that is elsewhere."""
 
     url: str
     ingest_token: str
     view_token: str
     pid: int
+    public_url: str | None = None
 
 
 def default_data_dir(environ: dict[str, str]) -> Path:
@@ -69,14 +72,15 @@ def read(data_dir: Path) -> ServerState | None:
         raise BackendError(f"can't read {path}: {error.strerror}") from None
     try:
         fields = json.loads(text)
-        state = ServerState(**{name: fields[name] for name in ServerState.__annotations__})
+        state = ServerState(
+            **{name: fields[name] for name in _REQUIRED}, public_url=fields.get("public_url")
+        )
     except (ValueError, KeyError, TypeError):
         raise BackendError(
             f"{path} is not what 'ptyshipper serve' writes; start it again"
         ) from None
-    if not all(
-        isinstance(value, str) for value in (state.url, state.ingest_token, state.view_token)
-    ):
+    texts = (state.url, state.ingest_token, state.view_token, state.public_url or "")
+    if not all(isinstance(value, str) for value in texts):
         raise BackendError(f"{path} is not what 'ptyshipper serve' writes; start it again")
     return state
 

@@ -9,3 +9,7 @@ TTY_VARIABLE = SETTING_PREFIX + "TTY"
 
 DATA_VARIABLE = "PTYSHIPPER_DATA"
 """Where ``serve`` keeps its data and the other commands find it; not private: it is no secret."""
+
+STORE_VARIABLE = "PTYSHIPPER_STORE"
+"""The URL of the database that ``serve`` keeps sessions in: it may hold a password, and arguments are
+everybody's to read."""

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from ptyshipper import __version__
-from ptyshipper.config import SETTINGS, Setting
-from ptyshipper.variables import DATA_VARIABLE
+from ptyshipper.config import SETTINGS
+from ptyshipper.serve_config import SERVE_SETTINGS
+from ptyshipper.settings import Setting
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -41,36 +42,20 @@ def said_by(*arguments: str) -> str:
     ).stdout
 
 
-def default_as_written(setting: Setting) -> str:
-    match setting.default:
-        case None:
-            return "none"
-        case float() as seconds:
-            return f"`{seconds:g}`"
-        case int() as size_bytes if size_bytes % 2**20 == 0:
-            return f"`{size_bytes // 2**20}M`"
-        case other:
-            return f"`{other}`"
-
-
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+@pytest.mark.parametrize("setting", SETTINGS + SERVE_SETTINGS, ids=lambda setting: setting.name)
 def test_readme_has_every_setting_with_flag_and_default(setting: Setting) -> None:
     """A row of the settings table says what the code's table says."""
     _, flag, default, meaning = table_row(f"`{setting.variable}`")
-    assert flag == (f"`{setting.flag} {setting.metavar}`" if setting.flag else "none")
-    assert default == default_as_written(setting)
+    written = f"{setting.flag} {setting.metavar}".strip()
+    assert flag == (f"`{written}`" if written else "none")
+    assert default.strip("`") == (setting.default or "none")
     assert meaning
 
 
 def test_readme_has_no_setting_that_is_gone() -> None:
-    """Every private variable that the README names is one of the code's table."""
-    named = set(re.findall(r"_PRIVATE_ANVILOPS_LOG_\w+", README))
-    assert named == {setting.variable for setting in SETTINGS}
-
-
-def test_readme_names_the_data_directory_s_variable() -> None:
-    """It is no row of the table: every command reads it."""
-    assert f"`{DATA_VARIABLE}`" in README
+    """Every variable of ours that the README names is one of the code's tables."""
+    named = set(re.findall(r"(?:_PRIVATE_ANVILOPS_LOG|\bPTYSHIPPER)_\w+", README))
+    assert named == {setting.variable for setting in SETTINGS + SERVE_SETTINGS}
 
 
 def test_readme_has_every_exit_code() -> None:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from integration.bench import anvilops, bundle, cpu, footprint, latency, lines, throughput
+from integration.bench import anvilops, backend, bundle, cpu, footprint, latency, lines, throughput
 from integration.bench.harness import Bench
 from integration.bench.table import Figure, as_json, render
 
@@ -22,10 +22,14 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "idle": footprint.idle,
     "anvilops": anvilops.anvilops,
     "bundle": bundle.bundle,
+    "image": bundle.image,
+    "backend-sqlite-rate": backend.sqlite_rate,
+    "backend-memory": backend.backend_memory,
     "lines": lines.lines,
     "pty": throughput.pty_throughput,
     "pipe": throughput.pipe_throughput,
     "cpu-bulk": cpu.bulk_cpu,
+    "backend-sqlite-burst": backend.sqlite_burst,
 }
 """The quiet ones first: what the others leave for the disk to write would be in their way."""
 

@@ -22,10 +22,20 @@ from tests.support.fake_anvilops import DEPLOYMENT_ID, LINE_MS, POST_MS, TOKEN, 
 
 _P = "_PRIVATE_ANVILOPS_LOG_"
 _GO = "Go wrapper (recorded)"
-_GO_LATENCY_MS, _GO_FLOOD_S, _GO_FLOOD_LINES = 504.0, 12.3, 88_750
+_GO_LATENCY_MS = 504.0
 _GO_IDLE_MB, _GO_CPU_S_PER_MB = 5.4, 0.10
-_LATENCY_GOAL_MS, _CPU_GOAL = 20.0, 0.10
-_FLOOD_LINES = 100_000
+_LATENCY_GOAL_MS, _CPU_GOAL, _FLOOD_GOAL = 20.0, 0.10, 1.25
+
+_START_S = 0.5
+"""What is no matter of the rate: a start, the question for a WebSocket, the end."""
+
+_GO_FLOODS: dict[int, tuple[int, float | None]] = {
+    10_000: (0, None),
+    100_000: (88_750, 12.3),
+    1_000_000: (989_750, 169.0),
+}
+"""Of so many lines it stored so many, in so many seconds. Of the least it took four times as long as the
+bare program, which was not written down."""
 
 _SAYS_WHEN = """
 import os, time
@@ -37,7 +47,9 @@ for _ in range({count}):
 
 def anvilops(bench: Bench) -> list[Figure]:
     """Latency, throughput, memory and CPU where the backend takes only posts."""
-    return [*_latency(bench), *_flood(bench), *_memory(bench), *_cpu(bench)]
+    counts = [count for count in _GO_FLOODS if count <= 100_000 or not bench.quick]
+    floods = [figure for count in counts for figure in _flood(bench, count)]
+    return [*_latency(bench), *floods, *_memory(bench), *_cpu(bench)]
 
 
 def _environ(bench: Bench, fake: FakeAnvilOps) -> dict[str, str]:
@@ -45,6 +57,7 @@ def _environ(bench: Bench, fake: FakeAnvilOps) -> dict[str, str]:
         _P + "ENDPOINT": fake.url,
         _P + "TOKEN": TOKEN,
         _P + "DEPLOYMENT_ID": str(DEPLOYMENT_ID),
+        _P + "FLUSH_TIMEOUT_S": "300",  # a million lines take the server a minute and a half
     }
 
 
@@ -67,22 +80,26 @@ def _latency(bench: Bench) -> list[Figure]:
     ]
 
 
-def _flood(bench: Bench) -> list[Figure]:
-    """``seq 100000``, start and end included."""
-    server_s = _FLOOD_LINES / 500 * (POST_MS + 500 * LINE_MS) / 1000
+def _flood(bench: Bench, count: int) -> list[Figure]:
+    """``seq``, start and end included."""
+    server_s = count / 500 * (POST_MS + 500 * LINE_MS) / 1000
     with FakeAnvilOps(real_speed=True) as fake:
         began_s = time.monotonic()
-        run = run_on_pipe((*LOG_SHIPPER, "seq", str(_FLOOD_LINES)), _environ(bench, fake))
+        run = run_on_pipe((*LOG_SHIPPER, "seq", str(count)), _environ(bench, fake))
         took_s = time.monotonic() - began_s
         stored = len(set(fake.shown()))
-        is_whole = fake.shown() == [str(number) for number in range(1, _FLOOD_LINES + 1)]
+        is_whole = fake.shown() == [str(number) for number in range(1, count + 1)]
     bench.forget_spools()
     note = f"status {run.status}; the server alone takes {server_s:.1f} s; {run.cpu_s:.1f} s of CPU"
-    name = f"AnvilOps: seq {_FLOOD_LINES}"
+    go_stored, go_s = _GO_FLOODS[count]
+    name, most_s = f"AnvilOps: seq {count}", _FLOOD_GOAL * server_s + _START_S
     return [
-        Figure(f"{name}, lines stored", stored, "", _GO, _GO_FLOOD_LINES, "all", is_whole, note),
-        Figure(f"{name}, wall time", took_s, "s", _GO, _GO_FLOOD_S),
-    ]
+        Figure(f"{name}, lines stored", stored, "", _GO, go_stored, "all", is_whole, note),
+        Figure(
+            f"{name}, wall time", took_s, "s", _GO if go_s else "", go_s,
+            f"≤ {most_s:.1f}", took_s <= most_s,
+        ),
+    ]  # fmt: skip
 
 
 def _memory(bench: Bench) -> list[Figure]:

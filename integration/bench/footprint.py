@@ -80,7 +80,10 @@ def _memory_figure(name: str, rss: float, note: str) -> Figure:
 
 
 def memory_mb(pid: int) -> tuple[float, float]:
-    """RSS and PSS: what it has in memory, and the same with shared pages divided among their users."""
+    """RSS and PSS: what it has in memory, and the same with shared pages divided among their users.
+
+    In 1,000,000 bytes, as every MB of the table.
+    """
     return _smaps_mb(pid, "Rss"), _smaps_mb(pid, "Pss")
 
 
@@ -91,7 +94,7 @@ def _anonymous_mb(pid: int) -> float:
 def _smaps_mb(pid: int, field: str) -> float:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(rf"^{field}: +(\d+) kB", text, re.MULTILINE)
-    return int(found[1]) / 1024 if found else 0.0
+    return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
 def start(bench: Bench) -> list[Figure]:

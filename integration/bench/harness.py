@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
+from urllib.parse import urlsplit
 
 from ptyshipper import statefile
 from ptyshipper.statefile import ServerState
@@ -27,7 +28,7 @@ START_WITHIN_S = 20.0
 SETTLE_S = 2.0
 """A wrapper that has just connected still loads, and frees: what is measured at rest is measured after
 this, since nothing tells when it rests."""
-RUN_WITHIN_S = 120.0
+RUN_WITHIN_S = 300.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _P = "_PRIVATE_ANVILOPS_LOG_"
 _READ_BYTES = 1 << 18
@@ -59,14 +60,72 @@ class Run(NamedTuple):
     exec_ns: int
 
 
+class Serving:
+    """A ``ptyshipper serve`` of its own, started when it is entered.
+
+    Args:
+        options: further words of its command line.
+    """
+
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.data_dir = directory / "data"
+        self._log_path = directory / "server.log"
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._state: ServerState | None = None
+
+    def __enter__(self) -> Self:
+        argv = ["-m", "ptyshipper", "serve", "--port", "0", "--data", str(self.data_dir)]
+        with open(self._log_path, "wb") as log:
+            process = self._process = subprocess.Popen(
+                [sys.executable, *argv, *self._options],
+                cwd=REPOSITORY,
+                env=plain_environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+        def started() -> ServerState | None:
+            if process.poll() is not None:
+                raise SystemExit(self._log_path.read_text())
+            return statefile.read(self.data_dir)
+
+        self._state = wait_for(started)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        process = self._process
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    @property
+    def state(self) -> ServerState:
+        assert self._state is not None, "it was entered"
+        return self._state
+
+    @property
+    def address(self) -> tuple[str, int]:
+        url = urlsplit(self.state.url)
+        return str(url.hostname), int(url.port or 0)
+
+    @property
+    def pid(self) -> int:
+        return self.state.pid
+
+
 class Bench:
     """The bench's directory, its backend (started when first asked for) and its processes."""
 
     def __init__(self, *, quick: bool) -> None:
         self.quick = quick
         self.directory = Path(tempfile.mkdtemp(prefix="ptyshipper-bench-"))
-        self._serving: subprocess.Popen[bytes] | None = None
-        self._state: ServerState | None = None
+        self._serving: Serving | None = None
         self._runs = 0
 
     def __enter__(self) -> Self:
@@ -79,13 +138,12 @@ class Bench:
         trace: TracebackType | None,
     ) -> None:
         if self._serving is not None:
-            self._serving.terminate()
-            try:
-                self._serving.wait(10)
-            except subprocess.TimeoutExpired:
-                self._serving.kill()
-                self._serving.wait()
+            self._serving.__exit__()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def serving(self, *options: str) -> Serving:
+        """A backend with nothing stored yet."""
+        return Serving(Path(tempfile.mkdtemp(prefix="serving-", dir=self.directory)), *options)
 
     def rounds(self, wanted: int) -> int:
         """How often to repeat; fewer times when it must be quick."""
@@ -97,35 +155,10 @@ class Bench:
 
     @property
     def state(self) -> ServerState:
-        """The backend, running."""
-        if self._state is None:
-            with open(self.directory / "server.log", "wb") as log:
-                self._serving = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "ptyshipper",
-                        "serve",
-                        "--port",
-                        "0",
-                        "--data",
-                        self.data_dir,
-                    ],
-                    cwd=REPOSITORY,
-                    env=plain_environ(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
-            serving = self._serving
-
-            def started() -> ServerState | None:
-                if serving.poll() is not None:
-                    raise SystemExit((self.directory / "server.log").read_text())
-                return statefile.read(self.data_dir)
-
-            self._state = wait_for(started)
-        return self._state
+        """The backend that the wrappers ship to, running."""
+        if self._serving is None:
+            self._serving = Serving(self.directory).__enter__()
+        return self._serving.state
 
     @property
     def backend(self) -> Backend:

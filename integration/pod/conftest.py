@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from integration.pod.images import Archive, built_image
+from integration.pod.images import BUILDERS, Archive, built_image, missing_for
 from integration.pod.podman import Podman
 
-_PROGRAMS = ("podman", "buildah", "runc", "mmdebstrap", "busybox", "readelf")
+_PROGRAMS = (*BUILDERS, "podman", "runc", "busybox", "readelf")
 
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     """The Dockerfile's image."""
-    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
-    if os.geteuid() != 0:
-        missing.append("root")
+    missing = missing_for(*_PROGRAMS)
     if missing:
         # CI installs all of them, so there a skipped test would be one that nobody runs.
         (pytest.fail if "CI" in os.environ else pytest.skip)(f"missing: {', '.join(missing)}")

@@ -26,6 +26,7 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = "localhost/ptyshipper:latest"
+BUILDERS = ("buildah", "mmdebstrap")
 
 _BUILD_STAGE = "localhost/ptyshipper-build:latest"
 _BASE = "docker.io/library/python:3.13-slim"
@@ -95,8 +96,14 @@ def _json_blob(archive: tarfile.TarFile, digest: str) -> dict[str, Any]:
     return found
 
 
+def missing_for(*programs: str) -> list[str]:
+    """What is missing on this machine for something that root does with these programs."""
+    missing = [name for name in programs if shutil.which(name) is None]
+    return missing if os.geteuid() == 0 else [*missing, "root"]
+
+
 def built_image(archive: Path, *, repository: Path = REPOSITORY) -> Archive:
-    """Build the Dockerfile of ``repository`` into an archive.
+    """Build the Dockerfile of ``repository`` into an archive, with the programs ``BUILDERS``.
 
     Raises:
         AssertionError: a step failed.

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from integration.pod.images import REPOSITORY, Archive
 from ptyshipper import __version__
+from ptyshipper.wire.paths import INGEST_PATH
+from tests.support.server import Server
+from tests.support.stored import fresh_deployment_id, only_session
+from tests.support.tls_front import make_authority, tls_front
+from tests.support.wrapping import run, shipping_environ
 
 pytestmark = pytest.mark.pod
 
@@ -85,6 +92,24 @@ def test_it_is_small(image: Archive, root: Path) -> None:
     assert image.compressed_bytes <= MAX_COMPRESSED_BYTES
     files = (path.lstat() for path in (root / ".log-shipper").rglob("*"))
     assert sum(found.st_size for found in files) <= MAX_TREE_BYTES
+
+
+def test_over_tls_with_a_private_authority(root: Path, server: Server, tmp_path: Path) -> None:
+    """Its Python and its OpenSSL are others than those of this machine, and stricter."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is missing")
+    authority = make_authority(tmp_path)
+    port = urlsplit(server.state.url).port
+    assert port is not None
+    deployment_id = fresh_deployment_id()
+    with tls_front(tmp_path / "server.pem", port) as listening:
+        environ = shipping_environ(
+            server, tmp_path, deployment_id=str(deployment_id), ca_file=str(authority),
+            endpoint=f"wss://localhost:{listening}{INGEST_PATH}",
+        )  # fmt: skip
+        done = run([str(root / "log-shipper"), "echo", "over TLS"], environ)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"over TLS\n", b"")
+    assert only_session(server, deployment_id).streams[1] == b"over TLS\n"
 
 
 def test_only_what_the_build_needs_is_sent_to_it() -> None:

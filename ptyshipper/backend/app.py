@@ -3,147 +3,231 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import logging
 import os
 import resource
 import signal
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ptyshipper import statefile
-from ptyshipper.backend import guards, tokens
+from ptyshipper.backend import directory, guards, journal, login, operation, posting, tokens
 from ptyshipper.backend.access import Access, answer_upgrade
+from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.health import Health
+from ptyshipper.backend.ingest.allowance import Allowance, Limits
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.endpoint import IngestEndpoint
 from ptyshipper.backend.ingest.hub import Hub
-from ptyshipper.backend.store import sqlite
-from ptyshipper.backend.store.sqlite import SqliteStore
+from ptyshipper.backend.ingest.posts import Posts
+from ptyshipper.backend.journal import told
+from ptyshipper.backend.listening import BACKLOG, Listeners, listening
+from ptyshipper.backend.metrics import Metrics
+from ptyshipper.backend.proxies import BehindProxies
+from ptyshipper.backend.refusals import Refusals
+from ptyshipper.backend.register import Register, make_link
+from ptyshipper.backend.retention import Retention, keep_to
+from ptyshipper.backend.store.base import Store
+from ptyshipper.backend.stores import open_anvilops, open_store
+from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api, download, lines, live, openapi, search
-from ptyshipper.backend.viewers.answers import refusal, refuse_unrouted
+from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
+from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
-from ptyshipper.backend.viewers.openapi import Answer, Operation, refused
+from ptyshipper.backend.viewers.seats import Seats
 from ptyshipper.backend.viewers.terminal import TerminalEndpoint
-from ptyshipper.errors import BackendError, UsageError
+from ptyshipper.backend.viewers.watching import Gallery
+from ptyshipper.errors import BackendError, StoreError
+from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
 from ptyshipper.wire.paths import INGEST_PATH
 
-LOCK_NAME = "serve.lock"
+if TYPE_CHECKING:
+    from ptyshipper.backend.bridge.store import AnvilopsStore
+
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_WITHIN_S = 3
-_BACKLOG = 4_096
+FLUSH_WITHIN_S = 1.0
 _SPARE_DESCRIPTORS = 64
-_DATABASE_FILES = tuple(sqlite.FILE_NAME + suffix for suffix in ("", "-wal", "-shm"))
 
 log = logging.getLogger("ptyshipper.backend")
 
 
-def serve(host: str, port: int, data_dir: Path, *, announce: Callable[[str], None]) -> None:
+def serve(
+    settings: ServeSettings, *, announce: Callable[[str], None], with_link: bool = False
+) -> None:
     """Run a backend until SIGTERM or SIGINT. Port 0 takes a free one.
 
     Args:
         announce: gets one line for a person once shippers and viewers can connect.
+        with_link: and another with a link that logs a browser in, once.
 
     Raises:
-        BackendError: DIR or the port can't be used, or another backend uses DIR.
-        UsageError: no port has that number.
+        BackendError: DIR, the port or the certificate can't be used, another backend uses DIR, or
+            everybody could reach this one and nobody was given a token.
     """
-    if not 0 <= port <= 65_535:
-        raise UsageError(f"there is no port {port}: give 1 to 65535, or 0 for a free one")
-    _log_to_stderr()
-    with _making_private_files():
-        _prepare(data_dir)
-        with _locked(data_dir), _listening(host, port) as listener:
-            _serve(listener, data_dir, announce)
+    journal.begin(settings.log_format)
+    with directory.making_private_files():
+        directory.prepare(settings.data_dir)
+        with directory.locked(settings.data_dir), listening(settings) as listeners:
+            _serve(settings, listeners, announce, with_link)
 
 
-def _serve(listener: socket.socket, data_dir: Path, announce: Callable[[str], None]) -> None:
+def _serve(
+    settings: ServeSettings,
+    listeners: Listeners,
+    announce: Callable[[str], None],
+    with_link: bool,
+) -> None:
     _raise_descriptor_limit()
     _collect_less_garbage()
-    issued = tokens.read_or_make(data_dir)
-    store = SqliteStore(data_dir)
+    issued = tokens.read_or_make(settings.data_dir)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(listener, data_dir, issued, store, announce))
+            runner.run(_run(settings, listeners, issued, announce, with_link))
     finally:
-        statefile.remove(data_dir, os.getpid())
+        statefile.remove(settings.data_dir, os.getpid())
 
 
 async def _run(
-    listener: socket.socket,
-    data_dir: Path,
+    settings: ServeSettings,
+    listeners: Listeners,
     issued: Tokens,
-    store: SqliteStore,
     announce: Callable[[str], None],
+    with_link: bool,
 ) -> None:
+    store: Store
+    bridge: AnvilopsStore | None = None
+    if settings.anvilops:
+        store = bridge = await open_anvilops(settings.store_url)
+    else:
+        store = await open_store(settings.data_dir, settings.store_url)
+    try:
+        register = Register(store)
+        if not settings.anvilops and not await register.has_good("ingest"):
+            listeners.check_unreachable()
+        await _run_on(store, bridge, register, settings, listeners, issued, announce, with_link)
+    finally:
+        await store.close()
+
+
+async def _run_on(
+    store: Store,
+    bridge: AnvilopsStore | None,
+    register: Register,
+    settings: ServeSettings,
+    listeners: Listeners,
+    issued: Tokens,
+    announce: Callable[[str], None],
+    with_link: bool,
+) -> None:
+    data_dir = settings.data_dir
     loop = asyncio.get_running_loop()
-    fanout = Fanout()
-    committer = Committer(store, fanout, loop)
-    hub = Hub(store, committer)
-    access = Access(issued)
-    turns = Turns()
+    counts = Counts()
+    fanout = Fanout(counts)
+    committer = Committer(store, fanout, loop, counts)
+    allowance = Allowance(Limits(settings.max_sessions, settings.max_rate_bytes_per_s))
+    hub = Hub(store, committer, allowance, counts)
+    refusals = Refusals(counts)
+    access = Access(issued, register, refusals, settings.public_url, bridge)
+    health, seats, turns = Health(store), Seats(settings.max_viewers), Turns()
+    metrics = Metrics(counts, hub, committer, fanout, seats)
+    posts = Posts(committer, access, hub, refusals)
     operations = [
-        *_plain_operations(),
+        *operation.operations(health, metrics, access),
+        *posting.operations(posts),
         *api.operations(store, access),
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),
+        *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),
         *download.operations(store, access, turns),
+        *login.operations(store, register, access),
     ]
-    app = Router(
-        IngestEndpoint(hub, access),
+    gallery = Gallery(access, seats, refusals)
+    app: ASGIApp = Router(
+        IngestEndpoint(hub, access, refusals),
         [
-            ViewEndpoint(store, fanout, access, turns),
-            TerminalEndpoint(store, fanout, access, turns),
+            ViewEndpoint(store, fanout, gallery, turns),
+            TerminalEndpoint(store, fanout, gallery, turns),
         ],
         Starlette(
             routes=openapi.routes(operations), exception_handlers={HTTPException: refuse_unrouted}
         ),
     )
-    url = _url(listener)
+    if settings.trusted_proxies:
+        app = BehindProxies(app, settings.trusted_proxies)
+    public_url = settings.public_url or listeners.url
 
-    def started() -> None:
-        state = statefile.ServerState(url, issued.ingest, issued.view, os.getpid())
+    async def started() -> None:
+        state = statefile.ServerState(
+            listeners.local_url, issued.ingest, issued.view, os.getpid(), public_url
+        )
         try:
             statefile.write(data_dir, state)
         except OSError as error:
             raise BackendError(f"can't write to {data_dir}: {error.strerror}") from None
-        announce(f"listening on {url}, data in {data_dir}")
+        announce(f"listening on {listeners.url}, data in {data_dir}")
+        log.info("listening", extra=told(url=listeners.url))
+        if with_link:
+            link = await make_link(store, public_url)
+            announce(f"open in a browser, within 10 minutes: {link}")
 
-    async def stopping() -> None:
+    async def drain() -> None:
+        health.is_draining = True
+        viewers = seats.taken.total()
+        log.info("draining", extra=told(shippers=hub.connections, viewers=viewers))
         fanout.stop()
         await hub.stop()
 
-    server = _Server(app, started, stopping)
-    sweeper = asyncio.create_task(_sweep(hub), name="sweeper")
-    with _stopped_by_signals(server):
-        await server.serve(sockets=[listener])
-    sweeper.cancel()
-    await committer.flush()
-    await store.close()
+    server = _Server(app, listeners, started, drain)
+    retention = Retention(settings.retain_s, settings.retain_bytes)
+    chores = [
+        asyncio.create_task(_sweep(hub, register), name="sweeper"),
+        asyncio.create_task(keep_to(retention, store, counts), name="retention"),
+        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
+    ]
+    if bridge is not None:
+        chores.append(asyncio.create_task(bridge.catch_up(), name="bridge"))
+    with _stopped_by_signals(server), _reloaded_by_signal(listeners.certificate):
+        await server.serve()
+    for chore in chores:
+        chore.cancel()
+    await _flush_the_last(committer)
+    log.info("stopped", extra=told(unstored_bytes=committer.waiting_bytes))
 
 
-async def _sweep(hub: Hub) -> None:
+async def _flush_the_last(committer: Committer) -> None:
+    """What the goodbyes left: that nobody is connected any more."""
+    try:
+        async with asyncio.timeout(FLUSH_WITHIN_S):
+            await committer.flush()
+    except TimeoutError:
+        pass  # the next backend finds out by itself
+
+
+async def _sweep(hub: Hub, register: Register) -> None:
     while True:
         await asyncio.sleep(SWEEP_EVERY_S)
         try:
             await hub.sweep(asyncio.get_running_loop().time())
+            await register.sweep()
+        except StoreError as error:
+            log.error("%s", error)
         except Exception as error:
             # The last resort: without sweeps, nobody would ever be found silent again.
             log.error("a look for silent connections failed: %s", where(error))
@@ -177,41 +261,15 @@ class Router:
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
 
 
-def _plain_operations() -> list[Operation]:
-    async def healthy(_: Request) -> Response:
-        return PlainTextResponse("ok\n")
-
-    async def upgrade_required(_: Request) -> Response:
-        headers = {"upgrade": "websocket", "connection": "upgrade"}
-        return refusal(HTTPStatus.UPGRADE_REQUIRED, "open a WebSocket here", headers)
-
-    return [
-        Operation(
-            "/healthz",
-            "Whether the backend runs",
-            healthy,
-            {200: Answer("it does", "text/plain; charset=utf-8")},
-            security=(),
-        ),
-        *(
-            Operation(
-                INGEST_PATH,
-                "The shippers' WebSocket, for who does not ask for one",
-                upgrade_required,
-                refused(HTTPStatus.UPGRADE_REQUIRED),
-                method=method,
-                security=(),
-            )
-            for method in ("GET", "POST")
-        ),
-    ]
-
-
 class _Server(uvicorn.Server):
     """uvicorn, telling when it accepts connections, and when it is about to close them."""
 
     def __init__(
-        self, app: ASGIApp, started: Callable[[], None], stopping: Callable[[], Awaitable[None]]
+        self,
+        app: ASGIApp,
+        listeners: Listeners,
+        started: Callable[[], Awaitable[None]],
+        stopping: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(
             uvicorn.Config(
@@ -226,20 +284,54 @@ class _Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 date_header=False,
+                proxy_headers=False,  # BehindProxies is stricter
                 timeout_graceful_shutdown=SHUTDOWN_WITHIN_S,
             )
         )
+        self._listeners = listeners
         self._on_started = started
         self._on_stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_started()
+        await super().startup([])
+        certificate, listeners = self._listeners.certificate, self._listeners
+        self.servers.append(await self._listen(listeners.public, certificate))
+        if listeners.local is not listeners.public:
+            self.servers.append(await self._listen(listeners.local, None))
+        await self._on_started()
+
+    async def _listen(
+        self, listener: socket.socket, certificate: Certificate | None
+    ) -> asyncio.Server:
+        """uvicorn's own listeners share one certificate, and wait a minute for a handshake."""
+
+        def protocol() -> guards.GuardedHttpProtocol:
+            return guards.GuardedHttpProtocol(self.config, self.server_state, self.lifespan.state)
+
+        return await asyncio.get_running_loop().create_server(
+            protocol,
+            sock=listener,
+            backlog=BACKLOG,
+            ssl=None if certificate is None else certificate.context,
+            ssl_handshake_timeout=None if certificate is None else guards.REQUEST_WITHIN_S,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._on_stopping()
-        await asyncio.sleep(0)  # the last acknowledgements go out before uvicorn's own close
+        await self._closes_answered()
         await super().shutdown(sockets)
+
+    async def _closes_answered(self) -> None:
+        """uvicorn drops the connections; with bytes unread, the kernel would take back with a reset what
+        was acknowledged last, and why the peer was sent away."""
+        deadline_s = time.monotonic() + guards.CLOSE_WITHIN_S
+        while time.monotonic() < deadline_s:
+            await asyncio.sleep(0.01)
+            if not any(
+                getattr(connection, "close_sent", False)
+                for connection in self.server_state.connections
+            ):
+                return
 
 
 @contextmanager
@@ -261,6 +353,28 @@ def _stopped_by_signals(server: uvicorn.Server) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _reloaded_by_signal(certificate: Certificate | None) -> Iterator[None]:
+    """SIGHUP has a certificate read again; where there is none, it means what it always does."""
+    if certificate is None:
+        yield
+        return
+    in_use = certificate
+
+    def reload() -> None:
+        try:
+            in_use.reload()
+        except BackendError as error:
+            log.error("%s; the certificate stays as it was", error)
+
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reload)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
 def _collect_less_garbage() -> None:
     """What is loaded by now stays; a connection lives long, and looking through all of them each time
     a few hundred came cost a quarter of accepting 10,000 (measured: 6.0 against 4.4 s of one core).
@@ -268,88 +382,6 @@ def _collect_less_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)
-
-
-def _log_to_stderr() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("ptyshipper: %(message)s"))
-    log.handlers[:] = [handler]
-    log.propagate = False
-    # uvicorn tells of every malformed request, which anybody on the network may send.
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-
-
-@contextmanager
-def _making_private_files() -> Iterator[None]:
-    """Recordings are the owner's alone, SQLite's files too, and whatever the directory's mode."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _prepare(data_dir: Path) -> None:
-    """Make DIR where there is none, and private what an earlier version left readable in it."""
-    try:
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise BackendError(f"can't make the directory {data_dir}: {error.strerror}") from None
-    if not os.access(data_dir, os.R_OK | os.W_OK | os.X_OK):
-        raise BackendError(f"can't write to {data_dir}; choose another directory with --data")
-    for name in (*_DATABASE_FILES, tokens.FILE_NAME):
-        try:
-            (data_dir / name).chmod(0o600)
-        except OSError:
-            pass  # it is not there, or not ours to change
-
-
-@contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    """Hold DIR for this process alone; the kernel lets go of it however the process ends."""
-    path = data_dir / LOCK_NAME
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise BackendError(f"can't write {path}: {error.strerror}") from None
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise BackendError(
-            f"another 'ptyshipper serve' uses {data_dir}; stop it, or choose another --data"
-        ) from None
-    try:
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-    except OSError as error:
-        raise BackendError(f"can't listen on {host}: {error.strerror}") from None
-    with listener:
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-        except OSError as error:
-            raise BackendError(f"can't listen on {host} port {port}: {error.strerror}") from None
-        yield listener
-
-
-def _url(listener: socket.socket) -> str:
-    """Where this machine's own commands reach the listener."""
-    host, port = listener.getsockname()[:2]
-    if host in ("0.0.0.0", "::"):
-        host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _raise_descriptor_limit() -> None:

@@ -11,7 +11,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 REQUEST_WITHIN_S = 10.0
-MAX_REQUEST_BYTES = 65_536
+MAX_HEAD_BYTES = 65_536
+MAX_REQUEST_BYTES = 2 << 20
+"""A body of the size that the application refuses is read nearly whole, so that its answer is, too."""
 CLOSE_WITHIN_S = 2.0
 KEEPALIVE_IDLE_S = 60
 STALLED_WITHIN_S = 60.0
@@ -32,6 +34,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     _request_timer: asyncio.TimerHandle | None = None
     _request_bytes = 0
+    _has_head = False
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
@@ -49,13 +52,18 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         if self._request_bytes == 0:
             self._start_request_timer()
         self._request_bytes += len(data)
-        if self._request_bytes > MAX_REQUEST_BYTES:
-            self.transport.abort()
-            return
         super().data_received(data)
+        # Looked at behind the parser: one read may bring a head and much of a body.
+        if self._request_bytes > (MAX_REQUEST_BYTES if self._has_head else MAX_HEAD_BYTES):
+            self.transport.abort()
+
+    def on_headers_complete(self) -> None:
+        self._has_head = True
+        super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         self._request_bytes = 0
+        self._has_head = False
         self._stop_request_timer()
         super().on_message_complete()
 
@@ -134,6 +142,7 @@ class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = True
         # What the peer still sends is read and thrown away until it has seen the end of ours.
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no end in one direction
+            self.transport.write_eof()
         self.transport.resume_reading()
         self.close_timer = self.loop.call_later(self.close_timeout, self.transport.abort)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -160,13 +161,15 @@ class Session:
             "deployment_id": about.deployment_id,
             "type": about.type,
             "hostname": about.hostname,
-            "command": list(about.command),
+            "command": [text_of(word) for word in about.command],
+            "command_base64": _base64_of(about.command),
             "tty": about.tty,
             "started_at": rfc3339(about.started_at_us),
             "ended_at": None if ended_at_us is None else rfc3339(ended_at_us),
             "state": state,
             "exit_code": self.exit_code,
             "exit_signal": self.exit_signal,
+            "first_offset": self.first_offset,
             "bytes": self.output_bytes,
             "entries": self.entries,
             "gaps": self.gaps,
@@ -250,6 +253,30 @@ def rfc3339(wall_us: int) -> str:
     """Unix time in microseconds as RFC 3339 in UTC with milliseconds, at most the year 9999's end."""
     moment = _EPOCH + timedelta(microseconds=min(wall_us, MAX_WALL_US) // 1000 * 1000)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def text_of(word: str) -> str:
+    """A word of a command as text: JSON has no way to write half a surrogate pair, which stands for a
+    byte that is no UTF-8."""
+    return word.encode("utf-8", "replace").decode()
+
+
+def _base64_of(command: tuple[str, ...]) -> list[str] | None:
+    """The words as the bytes that they were; None where all of them are text."""
+    if all(word == text_of(word) for word in command):
+        return None
+    return [
+        base64.b64encode(
+            word.encode("utf-8", "surrogateescape" if _is_escaped(word) else "replace")
+        ).decode("ascii")
+        for word in command
+    ]
+
+
+def _is_escaped(word: str) -> bool:
+    """Whether its surrogates stand for bytes (PEP 383); a hostile shipper's may stand for nothing."""
+    return all(not "\ud800" <= character <= "\udfff" or "\udc80" <= character <= "\udcff"
+               for character in word)  # fmt: skip
 
 
 def command_text(command: tuple[str, ...]) -> str:

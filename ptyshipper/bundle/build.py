@@ -154,6 +154,7 @@ def freeze(work: Path) -> Path:
         **os.environ,
         "PTYSHIPPER_SOURCE": str(HERE.parent.parent),
         "PYTHONHASHSEED": "0",
+        "PYTHONNODEBUGRANGES": "1",  # columns in tracebacks: 3 % of the image
         "PYINSTALLER_CONFIG_DIR": str(work / "cache"),
     }
     command = [

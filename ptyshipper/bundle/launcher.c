@@ -306,6 +306,8 @@ static bool exec_wrapper(const char *name, const char *dir, const struct signals
         JOIN("_PYI_LINUX_PROCESS_NAME=", name), /* else ps shows the loader's */
         "LC_ALL=C",
         "TZ=UTC0",
+        /* One heap for all threads, and none of what is free kept for one of them: 0.2 MB. */
+        "GLIBC_TUNABLES=glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0",
         JOIN("OPENSSL_CONF=", tree, "/openssl.cnf"),
         JOIN("PTYSHIPPER_LAUNCH=", env_text, " ", tree_text, " ", ignored_text, " ", blocked_text, " ",
              name, " ", dir),

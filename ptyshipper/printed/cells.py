@@ -18,7 +18,7 @@ RESET = "\x1b[0m"
 _PIECES = re.compile(
     r"(?P<run>[\x20-\x7e]+)"
     r"|\x1b\[(?P<colour>[0-9;:]*)m"
-    r"|\x1b\[(?P<erase>[0-2]?)K"
+    r"|\x1b\[(?P<erase>[0-2]?)[JK]"  # of a screen (J) a row sees its own part
     r"|\x1b\[(?P<move>[0-9]{0,5}[CDG])"
     r"|(?P<other>\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\))"
     r"|(?P<one>.)",

@@ -13,7 +13,7 @@ import re
 from ptyshipper.printed.cells import Row
 
 _SGR = re.compile(r"\x1b\[[0-9;:]*m")
-_MOVES_OR_ERASES = re.compile(r"[\r\b]|\x1b\[(?:[0-2]?K|[0-9]{0,5}[CDG])")
+_MOVES_OR_ERASES = re.compile(r"[\r\b]|\x1b\[(?:[0-2]?[JK]|[0-9]{0,5}[CDG])")
 """What ``Row`` obeys beside colours."""
 
 _CONTROLS = re.compile(

@@ -43,8 +43,8 @@ class Warn(NamedTuple):
     text: str
 
 
-class FallBack(NamedTuple):
-    """The last command: the backend speaks no WebSocket, go on with posts."""
+class GiveWay(NamedTuple):
+    """The last command: go on the other way, with posts instead of a WebSocket or the reverse."""
 
 
 class Finish(NamedTuple):
@@ -62,6 +62,6 @@ Command = (
     | SendBye
     | Release
     | Warn
-    | FallBack
+    | GiveWay
     | Finish
 )

@@ -12,6 +12,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
 from ptyshipper.uplink.outcomes import Outcome, Trouble, of_close, of_status, of_trouble
+from ptyshipper.uplink.retry_after import retry_after_s
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer, Stream, Wait
 from ptyshipper.wire.messages import MAX_BATCH_BYTES, SHIPPER_SUBPROTOCOL
 
@@ -145,8 +146,7 @@ class Connection:
         if words[1] != b"101":
             fields = (line.partition(b":") for line in lines[1:])
             headers = {name.strip().lower(): value.strip() for name, _, value in fields}
-            retry_after = headers.get(b"retry-after", b"").decode("latin-1")
-            raise ConnectionFailed(of_status(int(words[1]), retry_after))
+            raise ConnectionFailed(of_status(int(words[1]), retry_after_s(headers)))
         self._protocol.receive_data(head[:end])
         self._protocol.events_received()
         if self._protocol.state is not State.OPEN or self._protocol.subprotocol is None:
@@ -166,8 +166,8 @@ class Connection:
                 # Text, or in fragments: nothing that a backend of this protocol sends.
                 self.ended = of_trouble(Trouble.BROKEN_PROTOCOL)
         if protocol.close_rcvd is not None:
-            code = protocol.close_rcvd.code
-            self.ended = of_close(None if code == _NO_CODE else code)
+            code, reason = protocol.close_rcvd.code, protocol.close_rcvd.reason
+            self.ended = of_close(None if code == _NO_CODE else code, reason)
         elif protocol.parser_exc is not None or len(self._unsent) > _MAX_UNSENT_BYTES:
             self.ended = of_trouble(Trouble.BROKEN_PROTOCOL)
         self._send_protocol_bytes()  # pongs, and the answer to a close

@@ -21,23 +21,23 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from ptyshipper.spool.ledger import NEVER
-from ptyshipper.uplink.backoff import AttemptLimit, Backoff
+from ptyshipper.uplink.attempts import CONNECT_TIMEOUT_S, FOREVER_S, Attempts
 from ptyshipper.uplink.commands import (
     Command,
     Connect,
     Disconnect,
-    FallBack,
     Finish,
+    GiveWay,
     Release,
     SendBatch,
     SendBye,
     SendHeartbeat,
     SendHello,
-    Warn,
 )
+from ptyshipper.uplink.consignment import Plan
 from ptyshipper.uplink.events import (
     AckReceived,
     BatchSent,
@@ -53,12 +53,9 @@ from ptyshipper.uplink.outcomes import Action, Outcome, Trouble, of_trouble
 from ptyshipper.uplink.pace import Pace
 from ptyshipper.wire.messages import MAX_BATCH_BYTES, ByeReason
 
-CONNECT_TIMEOUT_S = 10.0
 WELCOME_TIMEOUT_S = 10.0
 SILENCE_TIMEOUT_S = 15.0
 HEARTBEAT_S = 20.0
-
-FOREVER_S = float("inf")
 
 
 class State(Enum):
@@ -67,27 +64,6 @@ class State(Enum):
     GREETING = "greeting"
     STREAMING = "streaming"
     ENDED = "ended"
-
-
-class Plan(NamedTuple):
-    """What is delivered, and how.
-
-    ``live``: more records may come until FinishRequested; else all there is was committed before the
-    start. ``bye``: how to say goodbye when everything was acknowledged. ``window_bytes``: the spool's
-    bound on what is unacknowledged. ``spare_bytes``: what of the spool may fill up in a flood before
-    it is shipped with all there is. ``max_failures``: end after so many in a row without an ack.
-    ``name`` is what warnings call the backend; None for no warnings at all. ``may_post``: a backend that
-    speaks no WebSocket gets posts; else ``hindrance`` is why not, for the warning.
-    """
-
-    live: bool
-    bye: ByeReason
-    window_bytes: int
-    spare_bytes: int
-    max_failures: int | None
-    name: str | None
-    may_post: bool = False
-    hindrance: str = ""
 
 
 class Core:
@@ -99,21 +75,14 @@ class Core:
     - leave what the network brings unread until ``nap_until_s``, and call so then as well.
     """
 
-    def __init__(self, plan: Plan, backoff: Backoff, limit: AttemptLimit, now_s: float) -> None:
+    def __init__(self, plan: Plan, attempts: Attempts, now_s: float) -> None:
         self.state = State.WAITING
         self.wake_at_offset = NEVER
         self.nap_until_s = 0.0
         self._plan = plan
-        self._backoff = backoff
-        self._limit = limit
+        self._attempts = attempts
         self._committed = 0
         self._acked = 0
-        self._ever_welcomed = False
-        self._failures = 0
-        self._warned: set[str] = set()
-        self._deadline_s = FOREVER_S
-        self._ending = not plan.live
-        self._last_action = Action.RETRY
         # WAITING, CONNECTING and GREETING end at this time, if nothing else ends them.
         self._state_until_s = now_s
         self._begin_stream(0, 0, now_s)
@@ -133,9 +102,9 @@ class Core:
     def timer_s(self) -> float:
         """When to call with Ticked."""
         if self.state is not State.STREAMING:
-            return min(self._state_until_s, self._deadline_s)
+            return min(self._state_until_s, self._attempts.deadline_s)
         heartbeat_s = FOREVER_S if self._batch_is_out else self._sent_s + HEARTBEAT_S
-        return min(heartbeat_s, self._silence_until_s(), self._deadline_s)
+        return min(heartbeat_s, self._silence_until_s(), self._attempts.deadline_s)
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
         """Take an event in; ``now_s`` is monotonic."""
@@ -175,7 +144,7 @@ class Core:
             # Its wrapper delivered more than it could leave behind: the courier found nothing there.
             return self._end_delivered()
         self.state = State.STREAMING
-        self._ever_welcomed = True
+        self._attempts.is_proven = True
         self._acked = event.offset
         self._begin_stream(event.offset, event.window_bytes, now_s)
         if self._is_complete():
@@ -186,8 +155,7 @@ class Core:
         if self.state is not State.STREAMING or offset > self._sent:
             return self._fail(of_trouble(Trouble.BROKEN_PROTOCOL), now_s)
         self._heard_s = now_s
-        self._failures = 0
-        self._backoff.reset()
+        self._attempts.succeed()
         in_flight = self._in_flight
         while in_flight and in_flight[0][0] <= offset:
             self._in_flight_bytes -= in_flight.popleft()[1]
@@ -213,16 +181,16 @@ class Core:
         return self._send(now_s)
 
     def _on_tick(self, now_s: float) -> list[Command]:
-        if now_s >= self._deadline_s:
+        if now_s >= self._attempts.deadline_s:
             return self._end_late()
         match self.state:
             case State.WAITING:
-                self._wait_until(self._state_until_s, now_s)
+                self._state_until_s = self._attempts.earliest_s(self._state_until_s, now_s)
                 if now_s < self._state_until_s:
                     return []
                 self.state = State.CONNECTING
                 self._state_until_s = now_s + CONNECT_TIMEOUT_S
-                self._limit.note(now_s)
+                self._attempts.note(now_s)
                 return [Connect()]
             case State.CONNECTING if now_s >= self._state_until_s:
                 return self._fail(of_trouble(Trouble.TIMED_OUT), now_s)
@@ -244,17 +212,16 @@ class Core:
         return self._fail(outcome, now_s)
 
     def _on_finish_requested(self, deadline_s: float, now_s: float) -> list[Command]:
-        self._deadline_s = deadline_s
-        self._ending = True
+        self._attempts.finish(deadline_s)
         self.nap_until_s = 0.0
         if self.state is State.STREAMING:
             return self._end_delivered() if self._is_complete() else self._send(now_s)
         if self.state is State.WAITING:
-            if self._last_action is not Action.RETRY or not self._plan.live:
+            again_s = self._attempts.hurry(self._state_until_s, now_s)
+            if again_s is None:
                 return self._end(delivered=False)
-            hurried_s = now_s + self._backoff.hurried_pause_s()
-            self._wait_until(min(self._state_until_s, hurried_s), now_s)
-            if self._state_until_s >= deadline_s:
+            self._state_until_s = again_s
+            if again_s >= deadline_s:
                 return self._end_late()
         return []
 
@@ -264,7 +231,7 @@ class Core:
         if self.state is not State.STREAMING or self._batch_is_out:
             return []
         available = self._committed - self._sent
-        is_napping = now_s < self.nap_until_s and not self._ending
+        is_napping = now_s < self.nap_until_s and not self._attempts.is_ending
         if available <= 0:
             # in a nap the first record to come is no reason to wake: more are to gather
             self.wake_at_offset = self._sent + (self._nap_ends_at_bytes if is_napping else 1)
@@ -293,67 +260,28 @@ class Core:
         return max(self._heard_s, self._unanswered_since_s) + SILENCE_TIMEOUT_S
 
     def _is_complete(self) -> bool:
-        return self._ending and self._acked >= self._committed
+        return self._attempts.is_ending and self._acked >= self._committed
 
     def _fail(self, outcome: Outcome, now_s: float) -> list[Command]:
         """Give the connection or the attempt up, and decide when to try again."""
         if outcome.action is Action.FALLBACK and self._plan.may_post:
             self._end(delivered=False)
-            return [Disconnect(), FallBack()]
-        self._failures += 1
-        self._last_action = outcome.action
+            return [Disconnect(), GiveWay()]
         self.wake_at_offset = NEVER
         self.nap_until_s = 0.0
-        warnings = self._warnings_for(outcome)
-        is_final = (
-            outcome.action is Action.GIVE_UP
-            or (self._ending and outcome.action is not Action.RETRY)
-            or (not self._plan.live and self._deadline_s < FOREVER_S)
-            or self._failures == self._plan.max_failures
-        )
-        if is_final:
+        warnings, again_s = self._attempts.fail(outcome, now_s)
+        if again_s is None:
             return [Disconnect(), *warnings, *self._end(delivered=False)]
         self.state = State.WAITING
-        if outcome.action is not Action.RETRY:
-            pause_s = self._backoff.slow_pause_s()
-        elif self._deadline_s < FOREVER_S:
-            pause_s = self._backoff.hurried_pause_s()
-        else:
-            pause_s = self._backoff.pause_s()
-        self._wait_until(now_s + max(pause_s, outcome.retry_after_s), now_s)
-        if self._state_until_s >= self._deadline_s:
-            return [Disconnect(), *warnings, *self._end_late()]
-        return [Disconnect(), *warnings]
-
-    def _wait_until(self, time_s: float, now_s: float) -> None:
-        self._state_until_s = max(time_s, self._limit.earliest_s(now_s))
-
-    def _warnings_for(self, outcome: Outcome) -> list[Command]:
-        """At most one per cause, and none for a connection lost once: proxies reload."""
-        is_routine = self._ever_welcomed and self._failures == 1 and outcome.action is Action.RETRY
-        if self._plan.name is None or is_routine or outcome.cause in self._warned:
-            return []
-        self._warned.add(outcome.cause)
-        match outcome.action:
-            case Action.RETRY:
-                text = f"can't ship to {self._plan.name}: {outcome.reason}; retrying"
-            case Action.SLOW | Action.FALLBACK:
-                hindrance = self._plan.hindrance if outcome.action is Action.FALLBACK else ""
-                text = (
-                    f"can't ship to {self._plan.name}: {outcome.reason}{hindrance}; "
-                    "will try again in minutes"
-                )
-            case Action.GIVE_UP:
-                text = f"stopped shipping to {self._plan.name}: {outcome.reason}"
-            case _:
-                assert_never(outcome.action)
-        return [Warn(f"{text}; the program is not affected")]
+        self._state_until_s = again_s
+        late = self._end_late() if again_s >= self._attempts.deadline_s else []
+        return [Disconnect(), *warnings, *late]
 
     def _end(self, delivered: bool) -> list[Command]:
         self.state = State.ENDED
         self.wake_at_offset = NEVER
         self.nap_until_s = 0.0
-        self._state_until_s = self._deadline_s = FOREVER_S
+        self._state_until_s = self._attempts.deadline_s = FOREVER_S
         return [Finish(delivered)]
 
     def _end_delivered(self) -> list[Command]:
@@ -363,11 +291,5 @@ class Core:
         commands: list[Command] = []
         if self.state is State.STREAMING and not self._batch_is_out:
             commands.append(SendBye(ByeReason.LEAVING))
-        if self._plan.name is not None and not self._warned:
-            missing_bytes = self._committed - self._acked
-            commands.append(
-                Warn(
-                    f"{self._plan.name} did not acknowledge the last {missing_bytes} bytes in time"
-                )
-            )
+        commands += self._attempts.late(self._committed - self._acked)
         return commands + self._end(delivered=False)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-from ptyshipper.wire.closing import MEANINGS, CloseCode
+from ptyshipper.wire.closing import MEANINGS, CloseCode, retry_after_s
 
 
 class Action(Enum):
@@ -18,7 +18,7 @@ class Action(Enum):
 
     RETRY = "retry"  # soon, with backoff: it passes
     SLOW = "slow"  # every minute or two: somebody has to mend something first
-    FALLBACK = "fallback"  # no WebSocket here: post over HTTP, if that is possible, else as SLOW
+    FALLBACK = "fallback"  # the other way, posts or a WebSocket, if that is possible, else as SLOW
     GIVE_UP = "give up"  # never: trying again would do harm or can't help
 
 
@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
     """How an attempt or a connection ended.
 
     ``cause`` tells one warning from another, ``reason`` is half a sentence for a person, and
-    ``retry_after_s`` is what the backend asked for, bounded.
+    ``retry_after_s`` is what the backend asked for.
     """
 
     action: Action
@@ -62,8 +62,10 @@ class Outcome(NamedTuple):
 
 
 MAX_RETRY_AFTER_S = 300.0
+"""No answer puts us off for longer: it may be a mistake, and a spool is bounded."""
 
 _NO_WEBSOCKET = "the endpoint speaks no WebSocket"
+_NO_POSTS = "nothing takes posts there"
 
 STATUSES: dict[int, tuple[Action, str]] = {
     400: (Action.FALLBACK, _NO_WEBSOCKET),
@@ -89,12 +91,12 @@ STATUS_RANGES: dict[int, tuple[Action, str]] = {
 
 POST_STATUSES: dict[int, tuple[Action, str]] = {
     400: (Action.SLOW, "what is posted is refused"),
-    404: (Action.SLOW, "nothing takes posts there"),
-    405: (Action.SLOW, "nothing takes posts there"),
+    404: (Action.FALLBACK, _NO_POSTS),
+    405: (Action.FALLBACK, _NO_POSTS),
     413: (Action.SLOW, "even an empty post is too large"),
     422: (Action.SLOW, "what is posted is refused"),
-    426: (Action.SLOW, "no posts are taken any more"),
-    501: (Action.SLOW, "nothing takes posts there"),
+    426: (Action.FALLBACK, _NO_POSTS),
+    501: (Action.FALLBACK, _NO_POSTS),
 }
 REFUSALS: dict[int, Refusal] = {
     400: Refusal.OF_CONTENT,
@@ -148,17 +150,14 @@ TROUBLES: dict[Trouble, tuple[Action, str]] = {
 }
 
 
-def of_status(status: int, retry_after: str | None = None) -> Outcome:
-    """The upgrade was answered with this status, and this ``Retry-After`` header.
-
-    Of the header's two forms only seconds are honoured: a date would need a clock that is right.
-    """
-    return _of_status(status, STATUSES.get(status), retry_after)
+def of_status(status: int, retry_after_s: float = 0.0) -> Outcome:
+    """The upgrade was answered with this status, and the wish to come again after so long."""
+    return _of_status(status, STATUSES.get(status), retry_after_s)
 
 
-def of_post_status(status: int, retry_after: str | None = None) -> Outcome:
+def of_post_status(status: int, retry_after_s: float = 0.0) -> Outcome:
     """A post was answered with this status, which means that it was not taken."""
-    return _of_status(status, POST_STATUSES.get(status) or STATUSES.get(status), retry_after)
+    return _of_status(status, POST_STATUSES.get(status) or STATUSES.get(status), retry_after_s)
 
 
 def refusal_of(status: int) -> Refusal | None:
@@ -166,16 +165,13 @@ def refusal_of(status: int) -> Refusal | None:
     return None if 200 <= status < 300 else REFUSALS.get(status, Refusal.OF_ALL)
 
 
-def _of_status(status: int, row: tuple[Action, str] | None, retry_after: str | None) -> Outcome:
+def _of_status(status: int, row: tuple[Action, str] | None, retry_after_s: float) -> Outcome:
     action, reason = row or STATUS_RANGES.get(status // 100, (Action.SLOW, "the answer is no HTTP"))
-    retry_after_s = 0.0
-    if retry_after is not None and retry_after.isascii() and retry_after.isdigit():
-        retry_after_s = min(float(retry_after[:9]), MAX_RETRY_AFTER_S)
     return Outcome(action, f"status {status}", f"{reason} (HTTP {status})", retry_after_s)
 
 
-def of_close(code: int | None) -> Outcome:
-    """The WebSocket was closed with this code; None: without one."""
+def of_close(code: int | None, said: str = "") -> Outcome:
+    """The WebSocket was closed with this code, for the reason ``said``; None: without one."""
     if code is None:
         return of_trouble(Trouble.LOST)
     action = CLOSE_CODES.get(code) or CLOSE_RANGES.get(code // 1000, Action.RETRY)
@@ -183,7 +179,8 @@ def of_close(code: int | None) -> Outcome:
         meaning = MEANINGS[CloseCode(code)]
     except ValueError:
         meaning = "the backend closed the connection"
-    return Outcome(action, f"close {code}", f"{meaning} (close code {code})")
+    pause_s = min(float(retry_after_s(said)), MAX_RETRY_AFTER_S)
+    return Outcome(action, f"close {code}", f"{meaning} (close code {code})", pause_s)
 
 
 def of_trouble(trouble: Trouble, detail: str = "") -> Outcome:

@@ -15,11 +15,14 @@ from ptyshipper.config import SpoolSettings, UplinkSettings
 from ptyshipper.errors import UsageError
 from ptyshipper.spool.spool import Spool
 from ptyshipper.uplink.endpoint import Endpoint, parse_endpoint
+from ptyshipper.uplink.turn import Turn
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from ptyshipper.uplink.backoff import AttemptLimit
-    from ptyshipper.uplink.courier import Consignment, Courier
-    from ptyshipper.uplink.posting.poster import Poster
+    from ptyshipper.uplink.consignment import Consignment
+    from ptyshipper.uplink.delivery import Delivery
 
 _MAX_LEFTOVER_FAILURES = 5
 """After so many in a row a leftover makes way for the next: it may be the one that can't be taken."""
@@ -50,11 +53,11 @@ class Uplink:
         self._warn = warn
         self._lock = _thread.allocate_lock()
         self._open_jobs = 1  # threads that deliver, under the lock
-        self._couriers: list[Courier | Poster] = []  # those that run, under the lock
+        self._deliveries: list[Delivery[Any, Any]] = []  # those that run, under the lock
         self._deadline_s: float | None = None  # under the lock
-        self._own: Courier | Poster | None = None
+        self._own: Delivery[Any, Any] | None = None
         self._posts = settings.transport == "http"  # what the backend takes, as far as is known
-        self._post_turn = _thread.allocate_lock()
+        self._post_turn = Turn()
         self._has_started_leftovers = False
         self._is_over = _thread.allocate_lock()
         self._is_over.acquire()
@@ -90,8 +93,8 @@ class Uplink:
         """The exit record was flushed: deliver what is left, for ``flush_timeout_s`` and no longer."""
         with self._lock:
             self._deadline_s = time.monotonic() + self._settings.flush_timeout_s
-            for courier in self._couriers:
-                courier.finish(self._deadline_s)
+            for delivery in self._deliveries:
+                delivery.finish(self._deadline_s)
         try:
             # Of its own, since a thread that resolves a name can't be told that time is up.
             _thread.start_new_thread(self._keep_time, ())
@@ -121,8 +124,7 @@ class Uplink:
     def _ship_own(self) -> None:
         from ptyshipper.spool import leftovers
         from ptyshipper.uplink.backoff import AttemptLimit
-        from ptyshipper.uplink.core import Plan
-        from ptyshipper.uplink.courier import Consignment
+        from ptyshipper.uplink.consignment import Consignment, Plan
         from ptyshipper.wire.messages import ByeReason
 
         endpoint = self._endpoint
@@ -175,7 +177,7 @@ class Uplink:
         dialer = Dialer(endpoint, self._settings)
         posts = self._posts
         while True:
-            delivery: Courier | Poster
+            delivery: Delivery[Any, Any]
             if posts:
                 from ptyshipper.uplink.posting.poster import Poster
 
@@ -214,8 +216,7 @@ class Uplink:
 
         from ptyshipper.spool.leftovers import claim_all
         from ptyshipper.spool.spool import MAX_SUBSTITUTE_BYTES
-        from ptyshipper.uplink.core import Plan
-        from ptyshipper.uplink.courier import Consignment
+        from ptyshipper.uplink.consignment import Consignment, Plan
         from ptyshipper.wire.messages import ByeReason
 
         for leftover in chain.from_iterable(
@@ -257,16 +258,16 @@ class Uplink:
                 if self._deadline_s is not None and not delivered:
                     return
 
-    def _run(self, courier: Courier | Poster) -> None:
+    def _run(self, delivery: Delivery[Any, Any]) -> None:
         with self._lock:
-            self._couriers.append(courier)
+            self._deliveries.append(delivery)
             if self._deadline_s is not None:
-                courier.finish(self._deadline_s)
+                delivery.finish(self._deadline_s)
         try:
-            courier.run()
+            delivery.run()
         finally:
             with self._lock:
-                self._couriers.remove(courier)
+                self._deliveries.remove(delivery)
 
     def _end_own(self) -> None:
         if not self.delivered:

@@ -1,6 +1,7 @@
 """Every WebSocket close code that this protocol gives a meaning to, in one table.
 
-The backend closes with these; what a shipper does on each is ``uplink.outcomes``' matter.
+The backend closes with these; what a shipper does on each is ``uplink.outcomes``' matter. The reason of
+a close may ask the peer to stay away for a time.
 """
 
 from __future__ import annotations
@@ -51,3 +52,18 @@ MEANINGS: dict[CloseCode, str] = {
     CloseCode.TOO_MANY: "too much in too short a time",
     CloseCode.STORE: "the store can't write at the moment",
 }
+
+_RETRY_AFTER = "; retry after "
+
+
+def asking_to_wait(reason: str, retry_after_s: int) -> str:
+    """The reason of a close that asks the peer not to come back for so many seconds."""
+    return f"{reason}{_RETRY_AFTER}{retry_after_s} s"
+
+
+def retry_after_s(reason: str) -> int:
+    """For how long the reason of a close asks the peer to stay away, in seconds; 0 where it does not."""
+    _, found, end = reason.rpartition(_RETRY_AFTER)
+    number = end.removesuffix(" s")
+    is_number = number.isascii() and number.isdigit() and len(number) <= 9
+    return int(number) if found and number != end and is_number else 0

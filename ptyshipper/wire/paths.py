@@ -2,3 +2,4 @@
 
 INGEST_PATH = "/api/logs/ingest"
 SESSIONS_PATH = "/api/sessions"
+LOGIN_PATH = "/login"

@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from ptyshipper.records import Record
 from ptyshipper.view.client import Backend
-from ptyshipper.wire import messages
+from tests.support.raw_peer import raw_connection, unread_viewer
 from tests.support.server import Server, Shipper, exit_record, output, running_server
-
-
-@contextmanager
-def raw_connection(server: Server) -> Iterator[socket.socket]:
-    host, port = server.state.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=5) as connection:
-        yield connection
 
 
 def closed(connection: socket.socket) -> bool:
@@ -48,25 +38,11 @@ def test_request_without_an_end_is_cut_off(server: Server) -> None:
 
 
 def test_what_is_no_http_is_refused_without_a_word_in_the_log(server: Server) -> None:
+    logged = server.log_path.read_text()
     with raw_connection(server) as connection:
         connection.sendall(b"\x16\x03\x01 no http at all\r\n\r\n")
         assert b" 400 " in connection.recv(4_096)
-    assert server.log_path.read_text() == ""
-
-
-@contextmanager
-def unread_viewer(server: Server, session_id: bytes) -> Iterator[socket.socket]:
-    """An upgraded viewer's connection of which nothing was read behind the upgrade."""
-    with raw_connection(server) as connection:
-        connection.sendall(
-            f"GET /api/sessions/{session_id.hex()}/records?follow=1 HTTP/1.1\r\nHost: x\r\n"
-            "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            f"Sec-WebSocket-Key: {base64.b64encode(os.urandom(16)).decode()}\r\n"
-            f"Sec-WebSocket-Protocol: {messages.VIEWER_SUBPROTOCOL}\r\n"
-            f"Authorization: Bearer {server.state.view_token}\r\n\r\n".encode()
-        )
-        assert connection.recv(12) == b"HTTP/1.1 101"
-        yield connection
+    assert server.log_path.read_text() == logged
 
 
 def test_peer_that_pings_and_never_reads_is_cut_off(server: Server) -> None:

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper import records
-from ptyshipper.backend.digest import digest
+from ptyshipper.backend.digest import NO_LINES, digest
 from ptyshipper.backend.session import (
     CUT_AFTER_US,
+    QUIET_AFTER_US,
+    Chunk,
     Session,
+    merged,
     read_description,
     records_from,
     rfc3339,
@@ -25,17 +28,21 @@ from tests.support.server import describe, exit_record, output, start_record
 
 FIELDS_OF_THE_API = [
     "id",
+    "app_id",
     "deployment_id",
     "type",
     "hostname",
     "command",
+    "command_base64",
     "tty",
     "started_at",
     "ended_at",
     "state",
     "exit_code",
     "exit_signal",
+    "first_offset",
     "bytes",
+    "entries",
     "gaps",
     "lost_bytes",
     "cols",
@@ -69,6 +76,50 @@ def test_exit_by_code_and_by_signal() -> None:
     assert by_code["ended_at"] == "2023-11-14T22:13:22.500Z"
     by_signal = session(exit_record(0, 9)).summary(0)
     assert (by_signal["exit_code"], by_signal["exit_signal"]) == (None, 9)
+
+
+def test_session_of_posts_is_quiet_after_a_while() -> None:
+    """It has no connection that could be cut off, and no end that could be told."""
+    posted = session(output(b"x"))
+    posted.is_posted, posted.last_seen_us = True, 1_000_000
+    assert posted.state(CUT_AFTER_US * 2) == "running"
+    assert posted.state(posted.last_seen_us + QUIET_AFTER_US) == "running"
+    assert posted.state(posted.last_seen_us + QUIET_AFTER_US + 1) == "quiet"
+    assert posted.summary(2 * QUIET_AFTER_US)["ended_at"] == "1970-01-01T00:00:01.000Z"
+
+
+def test_merged_chunk_keeps_the_ids_of_its_entries() -> None:
+    """Also merged again; a part that completed no entry leaves no trace in them."""
+    parts = [
+        Chunk(0, 10, 1, 2, 5, 7, NO_LINES, b"a", 100),
+        Chunk(10, 20, 3, 4, 7, 7, (10, -1, -1), b"b", 200),
+        Chunk(20, 30, 5, 9, 7, 10, (10, -1, -1), b"c", 300),
+        Chunk(30, 40, 6, 8, 10, 11, NO_LINES, b"d", 400),
+    ]
+    ids = [100, 101, 300, 301, 302, 400]
+    for chunk in (merged(parts), merged([merged(parts[:2]), merged(parts[2:])])):
+        assert chunk[:8] == (0, 40, 1, 9, 5, 11, NO_LINES, b"abcd")
+        assert [chunk.arrival_of(entry) for entry in range(5, 11)] == ids
+    assert parts[2].arrival_of(9) == 302
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "encoded"),
+    [
+        ("caf\u00e9", "caf\u00e9", None),
+        ("\udcff", "?", ["/w=="]),  # the byte 0xff, as Python has it in an argv
+        ("\ud800", "?", ["Pw=="]),  # stands for nothing
+    ],
+)
+def test_command_is_text_and_bytes_beside_it_where_it_is_none(
+    word: str, text: str, encoded: list[str] | None
+) -> None:
+    summary = session(command=[word]).summary(0)
+    assert (summary["command"], summary["command_base64"]) == ([text], encoded)
+
+
+def test_hostname_is_text_that_every_database_takes() -> None:
+    assert read_description(describe(hostname="a\0b\ud800")).hostname == "a\ufffdb?"
 
 
 def test_session_without_a_connection_is_cut_off_after_a_while() -> None:

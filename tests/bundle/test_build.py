@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ from ptyshipper.bundle.build import (
 )
 
 PROGRAM = "/bin/cat"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -118,3 +120,17 @@ def test_a_tool_that_is_missing_is_one_line(
     assert said.startswith("bundle: ")
     assert "Traceback" not in said
     assert not (tmp_path / "dist" / "log-shipper").exists()
+
+
+@pytest.mark.parametrize("missing", ["dist/log-shipper", "dist/image/install-log-shipper", None])
+def test_make_builds_both_forms_where_one_is_missing(tmp_path: Path, missing: str | None) -> None:
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    sources = ["pyproject.toml", "ptyshipper/module.py", ".venv/.ready"]
+    for name in [*sources, "dist/log-shipper", "dist/image/install-log-shipper"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name != missing:
+            path.touch()
+            os.utime(path, (0, 0) if name in sources else (1, 1))
+    asked = subprocess.run(["make", "--question", "bundle"], cwd=tmp_path, check=False)
+    assert asked.returncode == (0 if missing is None else 1)

@@ -94,6 +94,7 @@ def test_the_environment_is_handed_over_byte_for_byte(volume: Volume, environ: l
         b"_PYI_LINUX_PROCESS_NAME=log-shipper",
         b"LC_ALL=C",
         b"TZ=UTC0",
+        b"GLIBC_TUNABLES=glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0",
         b"OPENSSL_CONF=" + tree + b"/openssl.cnf",
         b"PTYSHIPPER_LAUNCH=" + env_fd + b" " + tree_fd + b" 0 0 log-shipper " + bytes(volume.path),
     ]

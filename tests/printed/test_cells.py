@@ -23,6 +23,8 @@ from ptyshipper.printed.cells import settled
         ("important data\rX\x1b[K", "X"),
         ("important data\r\x1b[0Kshort", "short"),
         ("old text\x1b[2K\rnew", "new"),
+        ("important data\r\x1b[Jshort", "short"),
+        ("abcdef\rab\x1b[1J", "   def"),
         ("abcdef\rab\x1b[1K", "   def"),
         ("a\tb\rX", "X       b"),
         ("abc\r\tX", "abc     X"),

@@ -85,9 +85,6 @@ class Fault(Enum):
     STORED_BUT_500 = "stored but 500"
     HANG = "hang"  # until the server stops, nothing stored
     CUT = "cut"  # the connection, nothing stored
-    CUT_IN_MID_ANSWER = "cut in mid answer"  # nothing stored
-    NO_HTTP = "no HTTP"
-    ENDLESS = "endless"  # a 503 whose body does not end
 
 
 class Answer(NamedTuple):
@@ -95,6 +92,37 @@ class Answer(NamedTuple):
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
+
+
+class Raw(NamedTuple):
+    """These bytes instead of an answer, then ``again`` for as long as somebody reads, each after
+    ``pause_s``; then the connection is closed. Nothing is stored."""
+
+    name: str
+    first: bytes
+    again: bytes = b""
+    pause_s: float = 0.0
+
+    def __str__(self) -> str:
+        return self.name
+
+
+CUT_IN_MID_ANSWER = Raw("cut in mid answer", b"HTTP/1.1 204 No")
+NO_HTTP = Raw("no HTTP", b"\x00\xff no HTTP\r\n\r\n")
+ENDLESS_BODY = Raw(
+    "endless body",
+    b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"400\r\n" + b"x" * 1024 + b"\r\n",
+)
+ENDLESS_CHUNK_HEADS = Raw(
+    "endless chunk heads",
+    b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"1;" + b"x" * 8_000 + b"\r\nx\r\n",
+)
+ENDLESS_HEAD = Raw("endless head", b"HTTP/1.1 204 No\r\n", b"x: " + b"x" * 1021 + b"\r\n")
+ENDLESS_CONTINUES = Raw("endless continues", b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 40)
+SLOW_DRIP = Raw("slow drip", b"HTTP/1.1 204 No\r\n", b"x: x\r\n", pause_s=0.05)
+UPGRADED = Raw("upgraded", b"HTTP/1.1 101 Yes\r\nUpgrade: else\r\nConnection: upgrade\r\n\r\n")
 
 
 class FakeAnvilOps:
@@ -118,10 +146,12 @@ class FakeAnvilOps:
     ) -> None:
         self.rows: list[Row] = []
         self.requests: list[Request] = []
-        self.faults: deque[Fault | Answer | None] = deque()
-        self.broken: Fault | Answer | None = None
+        self.faults: deque[Fault | Answer | Raw | None] = deque()
+        self.broken: Fault | Answer | Raw | None = None
         """Instead of every answer, for as long as it is set."""
         self.poison: Callable[[str], bool] = lambda content: False
+        self.unasked = b""
+        """What comes behind every answer, though nobody asked for it."""
         self.most_in_flight = 0
         self.idle_closes = 0
         self.websocket = websocket
@@ -166,6 +196,13 @@ class FakeAnvilOps:
             thread.join(5)
         for error in self.errors:
             raise error
+
+    def close_idle(self) -> None:
+        """Close every connection, as a server that is restarted does, and say nothing."""
+        with self.lock:
+            for sock in self._open:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
     @property
     def connections(self) -> int:
@@ -297,8 +334,8 @@ class FakeAnvilOps:
                 status = fault.status
             elif fault is Fault.STORED_BUT_500 and status == 204:
                 status = 500
-            elif fault is Fault.ENDLESS:
-                status = 503
+            elif isinstance(fault, Raw):
+                status = 0
             self.requests.append(
                 Request(number, method, headers, body, len(lines), status, arrived_s)
             )
@@ -317,27 +354,20 @@ class FakeAnvilOps:
             self._closing.wait(60)
         with self.lock:
             self.in_flight -= 1  # before the answer, upon which the next may come
-        match fault:
-            case Fault.HANG | Fault.CUT:
-                return False
-            case Fault.CUT_IN_MID_ANSWER:
-                sock.sendall(b"HTTP/1.1 204 No")
-                return False
-            case Fault.NO_HTTP:
-                sock.sendall(b"\x00\xff no HTTP\r\n\r\n")
-                return False
-            case Fault.ENDLESS:
-                sock.sendall(b"HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n")
-                while True:
-                    sock.sendall(b"400\r\n" + b"x" * 1024 + b"\r\n")
-            case _:
-                pass
+        if fault in (Fault.HANG, Fault.CUT):
+            return False
+        if isinstance(fault, Raw):
+            sock.sendall(fault.first)
+            while fault.again and not self._closing.wait(fault.pause_s):
+                sock.sendall(fault.again)
+            return False
         sent = list(fault.headers) if isinstance(fault, Answer) else []
         sent.append(("Keep-Alive", f"timeout={int(self._keep_alive_s)}"))
         if status != 204:
             sent.append(("Content-Length", "0"))
         response = h11.Response(status_code=status, headers=sent)
-        sock.sendall((http.send(response) or b"") + (http.send(h11.EndOfMessage()) or b""))
+        answer = (http.send(response) or b"") + (http.send(h11.EndOfMessage()) or b"")
+        sock.sendall(answer + self.unasked)
         return True
 
     def _judge(

@@ -115,9 +115,9 @@ class Peer:
         self._protocol.send_ping(b"are you there")
         self._flush()
 
-    def close(self, code: int) -> None:
+    def close(self, code: int, reason: str = "") -> None:
         """Close with a code, and wait until the other side has read it."""
-        self._protocol.send_close(code)
+        self._protocol.send_close(code, reason)
         self._flush()
         with suppress(OSError):
             while data := self.socket.recv(65_536):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -25,32 +26,31 @@ from ptyshipper.wire import messages
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_WITHIN_S = 15.0
 _SERVE = (
-    "import sys; from pathlib import Path; from ptyshipper.backend.app import serve; "
-    "serve(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), announce=print)"
+    "import json, sys; from ptyshipper.backend.app import serve;"
+    "from ptyshipper.serve_config import serve_settings;"
+    "serve(serve_settings({}, json.loads(sys.argv[1])), announce=print)"
 )
 
 
 class Server:
-    """A backend on a port of its own; ``kill`` and ``start`` again as often as a test likes."""
+    """A backend on a port of its own; ``kill`` and ``start`` again as often as a test likes.
 
-    def __init__(self, data_dir: Path) -> None:
+    ``flags`` are settings as they are written on a command line, by their names.
+    """
+
+    def __init__(self, data_dir: Path, **flags: str) -> None:
         self.data_dir = data_dir
+        self.flags = flags
         self.process: subprocess.Popen[bytes] | None = None
         self.state = statefile.ServerState("", "", "", 0)
         self._port = 0
 
     def start(self, *, preamble: str = "") -> None:
         """Start it, on the same port as before; ``preamble`` is Python that runs in it first."""
+        flags = {"port": str(self._port), "data_dir": str(self.data_dir), **self.flags}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    preamble + _SERVE,
-                    "127.0.0.1",
-                    str(self._port),
-                    self.data_dir,
-                ],
+                [sys.executable, "-c", preamble + _SERVE, json.dumps(flags)],
                 env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
                 stdout=subprocess.DEVNULL,
                 stderr=log,
@@ -153,7 +153,11 @@ class Shipper:
         self.session_id = session_id
         self.socket = server.connect()
         self.socket.send(messages.hello(session_id, describe(**description)))
-        welcome = self.expect()
+        try:
+            welcome = self.expect()
+        except ConnectionClosed:
+            self.socket.close()
+            raise
         assert isinstance(welcome, messages.Welcome)
         self.offset = self._acknowledged_offset = welcome.offset
         self.window_bytes = welcome.window_bytes
@@ -213,9 +217,9 @@ def exit_record(code: int = 0, signal_number: int = 0, time_us: int = 2_500_000)
 
 
 @contextmanager
-def running_server(tmp_path: Path, *, preamble: str = "") -> Iterator[Server]:
+def running_server(tmp_path: Path, *, preamble: str = "", **flags: str) -> Iterator[Server]:
     """A started backend, killed at the end if the test has not ended it."""
-    server = Server(tmp_path / "data")
+    server = Server(tmp_path / "data", **flags)
     server.start(preamble=preamble)
     try:
         yield server

@@ -61,6 +61,10 @@ class TcpProxy:
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def target(self) -> int:
+        """The port that a connection is passed on to."""
+        return self.target_port
+
     def url(self, path: str = "/api/logs/ingest") -> str:
         return f"http://127.0.0.1:{self.port}{path}"
 
@@ -110,7 +114,7 @@ class TcpProxy:
 
     def _serve(self, link: _Link) -> None:
         try:
-            link.run(self.target_port)
+            link.run(self.target())
         except OSError:
             pass  # a peer died, or is not there: the other hears of it now
         finally:

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper.uplink import core
+from ptyshipper.uplink.attempts import Attempts
 from ptyshipper.uplink.backoff import AttemptLimit, Backoff
 from ptyshipper.uplink.commands import (
     Command,
     Connect,
     Disconnect,
-    FallBack,
     Finish,
+    GiveWay,
     Release,
     SendBatch,
     SendBye,
@@ -23,6 +24,7 @@ from ptyshipper.uplink.commands import (
     SendHello,
     Warn,
 )
+from ptyshipper.uplink.consignment import Plan
 from ptyshipper.uplink.core import Core, State
 from ptyshipper.uplink.events import (
     AckReceived,
@@ -56,11 +58,11 @@ class Script:
     ) -> None:
         bye = ByeReason.ENDED if live else ByeReason.CUT
         name = "host:80" if live else None
-        plan = core.Plan(
+        plan = Plan(
             live, bye, WINDOW_BYTES, 0, max_failures, name, may_post=may_post, hindrance=hindrance
         )
         self.now_s = 1000.0
-        self.core = Core(plan, Backoff(lambda: 1.0), AttemptLimit(), self.now_s)
+        self.core = Core(plan, Attempts(plan, Backoff(lambda: 1.0), AttemptLimit()), self.now_s)
 
     def __call__(self, event: Event) -> list[Command]:
         return self.core.handle(event, self.now_s)
@@ -98,7 +100,7 @@ def test_an_endpoint_without_a_websocket_gets_posts_where_it_may(ending: bool) -
     assert script.wait() == [Connect()]
     if ending:
         script(FinishRequested(script.now_s + 10))
-    assert script(Closed(of_status(405))) == [Disconnect(), FallBack()]
+    assert script(Closed(of_status(405))) == [Disconnect(), GiveWay()]
     assert script.core.state is State.ENDED
 
 
@@ -265,11 +267,19 @@ def test_pauses_grow_until_something_is_acknowledged() -> None:
     assert script.core.timer_s - script.now_s == 0.5
 
 
-def test_retry_after_is_a_lower_bound() -> None:
+ASKED_TO_WAIT = [
+    of_status(429, 120.0),
+    of_status(503, 120.0),
+    of_close(4429, "; retry after 120 s"),
+]
+
+
+@pytest.mark.parametrize("outcome", ASKED_TO_WAIT)
+def test_who_is_asked_to_wait_does_and_then_its_own_pause(outcome: Outcome) -> None:
     script = Script()
     script.wait()
-    script(Closed(of_status(503, "120")))
-    assert script.core.timer_s == script.now_s + 120
+    script(Closed(outcome))
+    assert script.core.timer_s == script.now_s + 120 + 0.5
 
 
 @pytest.mark.parametrize("outcome", [of_status(401), of_status(404), of_close(4401)])
@@ -283,8 +293,8 @@ def test_what_somebody_must_mend_is_tried_slowly(outcome: Outcome) -> None:
 @given(seed=st.integers(0, 2**32), stage=st.sampled_from(["connect", "hello", "stream"]))
 def test_at_most_twenty_attempts_a_minute_whatever_the_backend_does(seed: int, stage: str) -> None:
     source = random.Random(seed)
-    plan = core.Plan(True, ByeReason.ENDED, WINDOW_BYTES, 0, None, None)
-    machine = Core(plan, Backoff(source.random), AttemptLimit(), 0.0)
+    plan = Plan(True, ByeReason.ENDED, WINDOW_BYTES, 0, None, None)
+    machine = Core(plan, Attempts(plan, Backoff(source.random), AttemptLimit()), 0.0)
     now_s, attempts_s = 0.0, []
     machine.handle(DataCommitted(10**9), now_s)
     acked = 0
@@ -390,14 +400,19 @@ def test_a_failure_that_does_not_pass_ends_the_finish() -> None:
     assert script(Closed(of_status(403)))[-1] == Finish(False)
 
 
-def test_finish_makes_one_more_attempt_and_ends_where_none_is_left_before_the_deadline() -> None:
+def test_finish_waits_as_long_as_was_asked_for_and_ends_where_that_is_beyond_the_deadline() -> None:
     script = Script()
     script.wait()
-    script(Closed(of_status(429, "60")))
+    script(Closed(of_status(429, 7.0)))
+    asked_s = script.now_s
     script(FinishRequested(script.now_s + 10))
-    # Retry-After is a request, the program's end is not: one more attempt is made.
     assert script.wait() == [Connect()]
-    assert script(Closed(of_status(429, "60")))[-1] == Finish(False)
+    assert script.now_s == asked_s + 7
+    assert script(Closed(of_status(429, 7.0)))[-1] == Finish(False)
+    script = Script()
+    script.wait()
+    script(Closed(of_status(429, 60.0)))
+    assert script(FinishRequested(script.now_s + 10))[-1] == Finish(False)
 
 
 def test_a_leftover_ends_when_everything_is_acknowledged() -> None:

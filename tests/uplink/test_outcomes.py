@@ -34,8 +34,8 @@ STATUS_ROWS = {
 
 POST_ROWS = {
     200: None, 201: None, 204: None, 100: SLOW, 301: SLOW, 302: SLOW, 307: SLOW, 308: SLOW,
-    400: SLOW, 401: SLOW, 403: SLOW, 404: SLOW, 405: SLOW, 408: RETRY, 413: SLOW, 422: SLOW,
-    425: RETRY, 426: SLOW, 429: RETRY, 500: RETRY, 501: SLOW, 502: RETRY, 503: RETRY, 504: RETRY,
+    400: SLOW, 401: SLOW, 403: SLOW, 404: FALLBACK, 405: FALLBACK, 408: RETRY, 413: SLOW, 422: SLOW,
+    425: RETRY, 426: FALLBACK, 429: RETRY, 500: RETRY, 501: FALLBACK, 502: RETRY, 503: RETRY, 504: RETRY,
 }  # fmt: skip
 BLAMED_ON_CONTENT = {
     400: Refusal.OF_CONTENT, 413: Refusal.OF_CONTENT, 422: Refusal.OF_CONTENT,
@@ -90,13 +90,27 @@ def test_every_row_of_the_table_is_tested_here() -> None:
     assert set(TROUBLES) == set(Trouble) == set(TROUBLE_ROWS)
 
 
+def test_what_was_asked_for_is_in_the_outcome() -> None:
+    assert of_status(503, 7.0).retry_after_s == of_post_status(429, 7.0).retry_after_s == 7.0
+
+
 @pytest.mark.parametrize(
-    ("header", "seconds"),
-    [("7", 7.0), ("0", 0.0), ("86400", MAX_RETRY_AFTER_S), ("9" * 5000, MAX_RETRY_AFTER_S),
-     ("-1", 0.0), ("", 0.0), ("\u0663", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), (None, 0.0)],
+    ("reason", "seconds"),
+    [("too much; retry after 7 s", 7.0), ("; retry after 0 s", 0.0),
+     ("a; retry after 1 s; retry after 2 s", 2.0), ("; retry after 999999999 s", MAX_RETRY_AFTER_S),
+     ("", 0.0), ("too much", 0.0), ("retry after 7 s", 0.0), ("; retry after 7", 0.0),
+     ("; retry after 7 s or so", 0.0), ("; retry after 1234567890 s", 0.0), ("; retry after  s", 0.0),
+     ("; retry after -7 s", 0.0), ("; retry after \u0663 s", 0.0), ("; retry after 7 s ", 0.0)],
 )  # fmt: skip
-def test_retry_after_is_honoured_within_bounds(header: str | None, seconds: float) -> None:
-    assert of_status(503, header).retry_after_s == seconds
+@pytest.mark.parametrize("code", [1012, 1013, 4429, 4503])
+def test_a_close_s_retry_time_is_honoured_within_bounds(
+    code: int, reason: str, seconds: float
+) -> None:
+    assert of_close(code, reason).retry_after_s == seconds
+
+
+def test_a_close_without_a_code_asks_nothing() -> None:
+    assert of_close(None, "; retry after 7 s").retry_after_s == 0
 
 
 def test_causes_tell_warnings_apart() -> None:

@@ -93,6 +93,23 @@ def test_and_a_private_authority_beside_them(
     assert trusts(Trust(authority / "ca.pem", empty), authority)
 
 
+def test_an_authority_without_key_usage_is_believed_by_every_python(
+    authority: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``openssl req -x509`` makes them so. From 3.13 on a context is as strict as this one."""
+
+    def strict(**options: str) -> ssl.SSLContext:
+        context = library_s(**options)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
+        return context
+
+    library_s = ssl.create_default_context
+    with pytest.raises(ssl.SSLCertVerificationError, match="key usage"):
+        shake_hands(strict(cafile=str(authority / "ca.pem")), authority)
+    monkeypatch.setattr(ssl, "create_default_context", strict)
+    assert trusts(Trust(authority / "ca.pem"), authority)
+
+
 @pytest.mark.parametrize("form", ["directory", "file"])
 def test_and_what_the_image_trusts(
     authority: Path, hashed: Path, empty: str, image: pytest.MonkeyPatch, form: str

@@ -24,8 +24,8 @@ from ptyshipper.spool.notes import Notes
 from ptyshipper.spool.segment import FILE_HEADER_BYTES
 from ptyshipper.uplink import backoff
 from ptyshipper.uplink.backoff import AttemptLimit
-from ptyshipper.uplink.core import Plan
-from ptyshipper.uplink.courier import Consignment, Courier
+from ptyshipper.uplink.consignment import Consignment, Plan
+from ptyshipper.uplink.courier import Courier
 from ptyshipper.uplink.endpoint import parse_endpoint
 from ptyshipper.uplink.stream import Dialer
 from ptyshipper.wire import messages
@@ -366,6 +366,36 @@ def test_a_token_revoked_in_mid_stream_is_one_warning_and_slow(make: Make) -> No
         assert backend.attempts == 1
         assert "token is not, or no longer, accepted" in wrapper.warnings[0]
         assert wrapper.exit() < 1
+
+
+def test_who_is_told_to_come_back_later_does_and_loses_nothing(make: Make) -> None:
+    """Once in mid-stream, once at the upgrade; nobody is warned of a limit that is met now and then."""
+    asked_s: list[float] = []
+
+    def slow_down(peer: Peer) -> None:
+        peer.welcome()
+        peer.receive()
+        asked_s.append(time.monotonic())
+        peer.close(4429, "too much in too short a time; retry after 1 s")
+
+    def come_later(peer: Peer) -> None:
+        asked_s.append(time.monotonic())
+        peer.answer(429, "Retry-After: 1")
+
+    def take(peer: Peer) -> None:
+        asked_s.append(time.monotonic())
+        behave(peer)
+
+    with FakeBackend(slow_down, come_later, take) as backend:
+        wrapper = make(backend.url)
+        wrapper.start()
+        for _ in range(5):
+            wrapper.write(b"x" * 60_000)
+        wrapper.exit()
+        assert asked_s[1] - asked_s[0] >= 1
+        assert asked_s[2] - asked_s[1] >= 1
+        (session,) = backend.sessions.values()
+        assert session.output() == wrapper.written
 
 
 def test_pings_are_answered_and_bounded(make: Make) -> None:

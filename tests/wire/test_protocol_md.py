@@ -11,7 +11,7 @@ import pytest
 from ptyshipper import records, wire
 from ptyshipper.records import GapCause, Kind, Record
 from ptyshipper.wire import messages
-from ptyshipper.wire.closing import MEANINGS
+from ptyshipper.wire.closing import MEANINGS, asking_to_wait, retry_after_s
 from ptyshipper.wire.messages import ByeReason
 
 DOCUMENT = (Path(wire.__file__).parent / "PROTOCOL.md").read_text(encoding="utf-8")
@@ -102,6 +102,15 @@ def test_close_codes_are_those_of_the_code() -> None:
     """Number and meaning, row by row."""
     rows = [(int(code), meaning) for code, meaning in table("| code | meaning |")]
     assert rows == [(int(code), meaning) for code, meaning in MEANINGS.items()]
+
+
+def test_a_reason_that_asks_to_wait_is_as_the_text_says() -> None:
+    """Written and read, up to what a close frame holds: 123 bytes (RFC 6455, 5.5)."""
+    form = re.search(r"reason of a close MAY end in `(.*?)`", DOCUMENT)
+    assert form is not None
+    assert asking_to_wait("why", 42) == "why" + form[1].replace("N", "42")
+    assert retry_after_s(asking_to_wait("why", 42)) == 42
+    assert retry_after_s("why") == 0
 
 
 def test_message_types_are_those_of_the_code() -> None:

@@ -52,17 +52,17 @@ class Scan:
         self._store = store
         self._turns = turns
         self._session = session
-        self._derivation = derivation
+        self.derivation = derivation
         self.offset = offset
 
     @property
     def number(self) -> int:
         """Of the next entry to be looked at."""
-        return max(self._derivation.number, self._derivation.wanted.from_number)
+        return max(self.derivation.number, self.derivation.wanted.from_number)
 
     def unfinished(self) -> list[Entry]:
         """The lines that are open there."""
-        return self._derivation.unfinished()
+        return self.derivation.unfinished()
 
     async def slices(self) -> AsyncIterator[list[Entry]]:
         """What each turn of the loop finds, which may be nothing. It ends where nothing more is stored;
@@ -78,7 +78,7 @@ class Scan:
 
     async def feed(self, chunk: Chunk) -> AsyncIterator[list[Entry]]:
         """The same of a chunk that follows what was read."""
-        entries = self._derivation.feed(chunk)
+        entries = self.derivation.feed(chunk)
         clock, is_done = asyncio.get_running_loop().time, False
         while not is_done:
             found = list[Entry]()
@@ -91,7 +91,7 @@ class Scan:
                 else:
                     is_done = True
             yield found
-        self.offset = self._derivation.offset
+        self.offset = self.derivation.offset
 
 
 class Reader:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import NamedTuple, Protocol
 
+from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.digest import Digest, OpenLines
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.faults import where
@@ -23,6 +25,14 @@ COMMIT_BYTES = 8 << 20
 """A commit takes about so much at most, so that what comes behind it does not wait for long."""
 
 log = logging.getLogger("ptyshipper.backend")
+
+
+class OpeningRefused(StoreError):
+    """There is such a session, and it is another deployment's."""
+
+
+class WriteRefused(StoreError):
+    """Another connection has the session by now."""
 
 
 class Outcome(Protocol):
@@ -50,14 +60,28 @@ class _Start(NamedTuple):
 class _Pending:
     """What one session brought since the last commit."""
 
-    __slots__ = ("last_time_us", "parts", "session", "start", "stored_bytes")
+    __slots__ = (
+        "gaps",
+        "last_time_us",
+        "lost_bytes",
+        "parts",
+        "session",
+        "since_s",
+        "start",
+        "stored_bytes",
+        "waiter",
+    )
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, now_s: float) -> None:
         self.session = session
+        self.since_s = now_s
         self.parts: list[bytes] = []
         self.start: _Start | None = None
         self.last_time_us = 0
         self.stored_bytes = 0
+        self.waiter: asyncio.Future[None] | None = None
+        self.gaps = 0
+        self.lost_bytes = 0
 
     def append(self, offset: int, records: bytes, batch: Digest) -> None:
         session = self.session
@@ -66,6 +90,8 @@ class _Pending:
         self.parts.append(records)
         self.stored_bytes += len(records)
         self.last_time_us = max(self.last_time_us, batch.last_time_us)
+        self.gaps += batch.gaps
+        self.lost_bytes += batch.lost_bytes
         session.append(batch)
 
     def chunk(self) -> Chunk | None:
@@ -98,25 +124,40 @@ _Key = tuple[bytes, int]
 class Committer:
     """Gathers writes and openings and commits them, as ``Pacer`` says when."""
 
-    def __init__(self, store: Store, fanout: Fanout, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        store: Store,
+        fanout: Fanout,
+        loop: asyncio.AbstractEventLoop,
+        counts: Counts | None = None,
+    ) -> None:
         self._store = store
         self._fanout = fanout
         self._loop = loop
+        self._counts = counts or Counts()
         self._pacer = Pacer(loop.time())
         self._pending: dict[_Key, _Pending] = {}
         self._pending_bytes = 0
+        self._committing_bytes = 0
         self._asked: dict[bytes, _Asked] = {}
+        self._explaining: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Handle | None = None
         self._timer_due_s = 0.0
         self._committing: asyncio.Task[None] | None = None
         self.outcome: Outcome | None = None
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Of records, that are held here until they are committed."""
+        return self._pending_bytes + self._committing_bytes
+
     def open(self, opening: Opening) -> asyncio.Future[Session]:
         """Ask for a session, behind everything that was appended before.
 
         Returns:
-            The session, as it is stored. StoreError where that failed; cancelled where another
-            connection asked for the same session before it came to that.
+            The session, as it is stored. OpeningRefused where it is another deployment's; StoreError
+            where the store failed; cancelled where another connection asked for the same session
+            before it came to that.
         """
         older = self._asked.pop(opening.session_id, None)
         if older is not None:
@@ -126,10 +167,18 @@ class Committer:
         self._schedule()
         return answer
 
+    def withdraw(self, session_id: bytes, answer: asyncio.Future[Session]) -> None:
+        """Nobody waits for this answer of ``open`` any more."""
+        asked = self._asked.get(session_id)
+        if asked is not None and asked.answer is answer:
+            del self._asked[session_id]
+
     def append(self, session: Session, offset: int, records: bytes, batch: Digest) -> None:
         """Store a checked batch, and move ``session`` on over it."""
         self._of(session).append(offset, records, batch)
         self._pending_bytes += len(records)
+        self._counts.received_batches += 1
+        self._counts.received_bytes += len(records)
         self._schedule()
 
     def update(self, session: Session) -> None:
@@ -137,11 +186,21 @@ class Committer:
         self._of(session)
         self._schedule()
 
+    def durable(self, session: Session) -> asyncio.Future[None]:
+        """Done when what was appended to ``session`` by now is committed.
+
+        StoreError where that failed, WriteRefused where another connection has the session.
+        """
+        pending = self._of(session)
+        if pending.waiter is None:
+            pending.waiter = self._loop.create_future()
+        return pending.waiter
+
     def _of(self, session: Session) -> _Pending:
         key = session.id, session.epoch
         pending = self._pending.get(key)
         if pending is None:
-            pending = self._pending[key] = _Pending(session)
+            pending = self._pending[key] = _Pending(session, time.monotonic())
         return pending
 
     def _schedule(self) -> None:
@@ -178,9 +237,11 @@ class Committer:
         taken = self._take()
         asked, self._asked = list(self._asked.values()), {}
         writes = [Write(each.session, each.chunk()) for each in taken]
+        began_s = time.monotonic()  # the loop's own clock stands still while a store does not wait
         try:
             done = await self._store.commit(writes, [each.opening for each in asked])
         except StoreError as error:
+            self._counts.store_errors["commit"] += 1
             log.error("%s; %d sessions have to send again", error, len(taken) + len(asked))
             self._fail(taken, asked, error)
         except Exception as error:
@@ -188,10 +249,13 @@ class Committer:
             log.error("a commit failed: %s", where(error))
             self._fail(taken, asked, StoreError("the backend failed unexpectedly"))
         else:
+            self._counts.commit_s.observe(time.monotonic() - began_s)
+            self._counts.commit_bytes.observe(self._committing_bytes)
             self._tell(taken, writes, asked, done)
         finally:
             self._pacer.commit(self._loop.time())
             self._committing = None
+            self._committing_bytes = 0
             if self._pending or self._asked:
                 self._schedule()
 
@@ -203,6 +267,7 @@ class Committer:
             taken.append(pending)
             taken_bytes += pending.stored_bytes
         self._pending_bytes -= taken_bytes
+        self._committing_bytes = taken_bytes
         return taken
 
     def _tell(
@@ -214,30 +279,70 @@ class Committer:
             if index not in done.refused:
                 session = write.session
                 self._fanout.publish(session.id, session.app_id, done.chunks[index])
-        for waiting, session in zip(asked, done.sessions, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(session)
+        for waiting, opened in zip(asked, done.sessions, strict=True):
+            if waiting.answer.done():
+                continue
+            if opened is None:
+                explaining = self._loop.create_task(self._explain(waiting), name="refusal")
+                self._explaining.add(explaining)
+                explaining.add_done_callback(self._explaining.discard)
+            else:
+                waiting.answer.set_result(opened)
+        now_s, now_us = time.monotonic(), time.time_ns() // 1000
         for index, each in enumerate(taken):
             if index in done.refused:
-                self._drop(each.session)
+                self._lose(each, WriteRefused("another connection has the session"))
                 outcome.refused(each.session)
             else:
+                if each.waiter is not None and not each.waiter.done():
+                    each.waiter.set_result(None)
                 chunk = writes[index].chunk
                 offset = chunk.end_offset if chunk else 0
+                if chunk is not None:
+                    self._count(each, chunk, now_s, now_us)
                 outcome.stored(each.session, offset, each.stored_bytes)
+
+    def _count(self, stored: _Pending, chunk: Chunk, now_s: float, now_us: int) -> None:
+        counts = self._counts
+        counts.stored_bytes += stored.stored_bytes
+        counts.stored_entries += chunk.end_entry - chunk.first_entry
+        counts.gaps += stored.gaps
+        counts.lost_bytes += stored.lost_bytes
+        counts.ack_s.observe(now_s - stored.since_s)
+        recorded_us = stored.session.description.started_at_us + chunk.last_time_us
+        counts.delay_s.observe(max(0, now_us - recorded_us) / 1e6)
 
     def _fail(self, taken: list[_Pending], asked: list[_Asked], error: StoreError) -> None:
         outcome = self.outcome
         assert outcome is not None
         for each in taken:
-            self._drop(each.session)
+            self._lose(each, error)
             outcome.lost(each.session)
         for waiting in asked:
             if not waiting.answer.done():
                 waiting.answer.set_exception(error)
 
-    def _drop(self, session: Session) -> None:
+    async def _explain(self, refused: _Asked) -> None:
+        """Why an opening was refused: one reason is for ever, the other passes."""
+        asked, error = refused.opening, StoreError("a later connection has the session")
+        try:
+            stored = await self._store.load(asked.session_id)
+        except StoreError as failure:
+            error = failure
+        else:
+            if stored is not None and (
+                stored.description.deployment_id != asked.description.deployment_id
+                or stored.is_posted != asked.is_posted
+            ):
+                error = OpeningRefused("the session is another deployment's")
+        if not refused.answer.done():
+            refused.answer.set_exception(error)
+
+    def _lose(self, lost: _Pending, error: StoreError) -> None:
         """What came behind something that was not stored can't be stored, either."""
-        pending = self._pending.pop((session.id, session.epoch), None)
-        if pending is not None:
-            self._pending_bytes -= pending.stored_bytes
+        behind = self._pending.pop((lost.session.id, lost.session.epoch), None)
+        if behind is not None:
+            self._pending_bytes -= behind.stored_bytes
+        for each in (lost, behind):
+            if each is not None and each.waiter is not None and not each.waiter.done():
+                each.waiter.set_exception(error)

@@ -118,6 +118,11 @@ class Ingest:
         self._open_lines = NO_LINES
         self._exited = False
 
+    @property
+    def uncommitted_bytes(self) -> int:
+        """Of records, that wait to be stored."""
+        return self._uncommitted_bytes
+
     def received(self, message: bytes | str, now_s: float) -> list[Command]:
         """A WebSocket message came; text is refused."""
         if self.state is State.CLOSED:

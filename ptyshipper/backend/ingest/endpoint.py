@@ -18,6 +18,7 @@ from ptyshipper.backend.access import Access, Grant, accept, close_message
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.ingest import core
 from ptyshipper.backend.ingest.hub import Hub
+from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.session import Session
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
@@ -28,19 +29,34 @@ log = logging.getLogger("ptyshipper.backend")
 class IngestEndpoint:
     """ASGI application for scopes of type ``websocket``."""
 
-    def __init__(self, hub: Hub, access: Access) -> None:
+    def __init__(self, hub: Hub, access: Access, refusals: Refusals) -> None:
         self._hub = hub
         self._access = access
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             grant = await self._access.shipper(scope)
-            refused = grant if isinstance(grant, HTTPStatus) else None
-            if await accept(scope, receive, send, refused, messages.SHIPPER_SUBPROTOCOL):
+            refused, retry_after_s = self._refused(grant, scope)
+            if await accept(
+                scope, receive, send, refused, messages.SHIPPER_SUBPROTOCOL, retry_after_s
+            ):
                 assert isinstance(grant, Grant)
-                await Connection(self._hub, grant, send).run(receive)
+                connection = Connection(self._hub, grant, send)
+                with self._access.watching(grant, connection.lock_out):
+                    await connection.run(receive)
         except OSError:
             pass  # it went away: ASGI's sign for that
+
+    def _refused(self, grant: Grant | HTTPStatus, scope: Scope) -> tuple[HTTPStatus | None, int]:
+        """The status to answer the upgrade with, if it is not to be, and when to come again."""
+        if isinstance(grant, HTTPStatus):
+            return grant, 0
+        refusal = self._hub.turned_away(grant.deployment_id)
+        if refusal is None:
+            return None, 0
+        self._refusals.note("shipper", refusal.cause, scope)
+        return refusal.status, refusal.retry_after_s
 
 
 class Connection:
@@ -91,6 +107,10 @@ class Connection:
             self.ingest.closed(CloseCode.GOING_AWAY, "")
             self._hub.disconnected(self)
 
+    def lock_out(self) -> None:
+        """Its token is good no more."""
+        self.do(self.ingest.closed(CloseCode.UNAUTHORIZED, "the token was revoked or has expired"))
+
     def do(self, commands: list[core.Command]) -> None:
         """Carry out what the core decided, in order."""
         for command in commands:
@@ -110,6 +130,7 @@ class Connection:
                     assert self.session is not None
                     self._hub.mark_cut(self, self.session)
                 case core.Close():
+                    self._hub.counts.closes["shipper", int(command.code)] += 1
                     self._close = command
                     self._send_soon()
                 case _:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.ingest import core
-from ptyshipper.backend.ingest.committer import Committer
+from ptyshipper.backend.ingest.allowance import RESTARTING, Allowance, Limits, Refusal
+from ptyshipper.backend.ingest.committer import Committer, OpeningRefused
 from ptyshipper.backend.session import Session
-from ptyshipper.backend.store.base import Opening, Store
+from ptyshipper.backend.store.base import DEAD_AFTER_US, Opening, Store
 from ptyshipper.errors import StoreError
 from ptyshipper.wire.closing import CloseCode
 
@@ -18,6 +20,9 @@ ALIVE_EVERY_S = 10.0
 """Well within the time after which a session without a connection counts as cut off."""
 
 SWEEP_AT_A_TIME = 100
+
+STOP_WITHIN_S = 5.0
+"""So long, at the end, the store is waited for: what it has not taken by then is sent again elsewhere."""
 
 log = logging.getLogger("ptyshipper.backend")
 
@@ -32,12 +37,29 @@ class Shipper(Protocol):
         """Carry out what its core decided."""
 
 
+class _Admitted(NamedTuple):
+    """A connection whose session was let in, and the answer that it waits for, or has had."""
+
+    deployment_id: int | None
+    session_id: bytes
+    answer: asyncio.Future[Session]
+
+
 class Hub:
     """All connections of shippers. It is the ``Outcome`` of the committer."""
 
-    def __init__(self, store: Store, committer: Committer) -> None:
+    def __init__(
+        self,
+        store: Store,
+        committer: Committer,
+        allowance: Allowance | None = None,
+        counts: Counts | None = None,
+    ) -> None:
         self._store = store
         self._committer = committer
+        self._allowance = allowance or Allowance(Limits())
+        self.counts = counts or Counts()
+        self._admitted: dict[Shipper, _Admitted] = {}
         self._shippers: set[Shipper] = set()
         # Which connection feeds which session.
         self._live: dict[bytes, Shipper] = {}
@@ -48,22 +70,70 @@ class Hub:
         self._stopping = False
         committer.outcome = self
 
+    @property
+    def connections(self) -> int:
+        """Of shippers, whatever they have said."""
+        return len(self._shippers)
+
+    @property
+    def sessions(self) -> int:
+        """That are connected."""
+        return len(self._live)
+
+    def turned_away(self, deployment_id: int | None) -> Refusal | None:
+        """Why a shipper is not even to be upgraded. ``deployment_id`` None: not known yet."""
+        if self._stopping:
+            return RESTARTING
+        waiting_bytes = self._committer.waiting_bytes
+        return self._allowance.connect(deployment_id, waiting_bytes, _steady_s())
+
+    def judge(self, deployment_id: int | None, batch_bytes: int, own_bytes: int) -> Refusal | None:
+        """Why a batch is not taken. ``own_bytes``: what its session has waiting, with this batch."""
+        if self._stopping:
+            return RESTARTING
+        waiting_bytes = self._committer.waiting_bytes
+        return self._allowance.bring(
+            deployment_id, batch_bytes, own_bytes, waiting_bytes, _steady_s()
+        )
+
     def connected(self, shipper: Shipper) -> None:
         self._shippers.add(shipper)
         if self._stopping:
-            shipper.do(shipper.ingest.closed(CloseCode.RESTARTING, "the backend restarts"))
+            self._refuse(shipper, RESTARTING)
+
+    def _refuse(self, shipper: Shipper, refusal: Refusal) -> None:
+        self.counts.refusals["shipper", refusal.cause] += 1
+        shipper.do(shipper.ingest.closed(refusal.code, refusal.reason))
 
     def open(self, shipper: Shipper, command: core.Open, app_id: int | None = None) -> None:
         """Make ``shipper`` the one that feeds this session; another loses it."""
+        deployment_id, waiting_bytes = (
+            command.description.deployment_id,
+            self._committer.waiting_bytes,
+        )
+        takes_over = command.session_id in self._live
+        refusal = (
+            RESTARTING
+            if self._stopping
+            else self._allowance.open(deployment_id, takes_over, waiting_bytes, _steady_s())
+        )
+        if refusal is not None:
+            self._refuse(shipper, refusal)
+            return
         opening = Opening(command.session_id, command.description, app_id, False, _wall_us())
         answer = self._committer.open(opening)
+        self._admitted[shipper] = _Admitted(deployment_id, command.session_id, answer)
         answer.add_done_callback(lambda answer: self._opened(shipper, answer))
 
     def _opened(self, shipper: Shipper, answer: asyncio.Future[Session]) -> None:
         if answer.cancelled():
             self._replace(shipper)
             return
-        if answer.exception() is not None:
+        error = answer.exception()
+        if isinstance(error, OpeningRefused):
+            shipper.do(shipper.ingest.closed(CloseCode.FORBIDDEN, str(error)))
+            return
+        if error is not None:
             shipper.do(
                 shipper.ingest.closed(CloseCode.STORE, "the store can't be used at the moment")
             )
@@ -97,7 +167,14 @@ class Hub:
 
     def append(self, shipper: Shipper, session: Session, command: core.Append) -> None:
         """Store records of a session that this shipper feeds."""
-        if self._feeder(session) is shipper:
+        if self._feeder(session) is not shipper or self._stopping:
+            return  # who gets no ACK of it sends it again, there or elsewhere
+        deployment_id = self._admitted[shipper].deployment_id
+        own_bytes = shipper.ingest.uncommitted_bytes
+        refusal = self.judge(deployment_id, len(command.records), own_bytes)
+        if refusal is not None:
+            self._refuse(shipper, refusal)
+        else:
             session.last_seen_us = _wall_us()
             self._committer.append(session, command.offset, command.records, command.digest)
 
@@ -109,6 +186,10 @@ class Hub:
 
     def disconnected(self, shipper: Shipper) -> None:
         self._shippers.discard(shipper)
+        admitted = self._admitted.pop(shipper, None)
+        if admitted is not None:
+            self._allowance.close(admitted.deployment_id)
+            self._committer.withdraw(admitted.session_id, admitted.answer)
         session = shipper.session
         if session is not None and self._feeder(session) is shipper:
             del self._live[session.id]
@@ -152,10 +233,20 @@ class Hub:
             for session_id, epoch in list(self._misstated.items()):
                 await self._restate(session_id, epoch)
             if now_s - self._alive_noted_s >= ALIVE_EVERY_S:
-                self._alive_noted_s = now_s
                 await self._store.note_alive(_wall_us())
+                if 0 < self._alive_noted_s < now_s - DEAD_AFTER_US / 2_000_000:
+                    self._restate_all()
+                self._alive_noted_s = now_s
         except StoreError as error:
+            self.counts.store_errors["alive"] += 1
             log.error("%s", error)
+        self._allowance.forget_idle(_steady_s())
+
+    def _restate_all(self) -> None:
+        """This process may have been taken for dead, and its sessions for nobody's."""
+        for shipper in self._live.values():
+            if shipper.session is not None:
+                self._committer.update(shipper.session)
 
     async def _restate(self, session_id: bytes, epoch: int) -> None:
         session = await self._store.load(session_id)
@@ -166,11 +257,20 @@ class Hub:
             del self._misstated[session_id]
 
     async def stop(self) -> None:
-        """Store what is pending, acknowledge it, and send everybody away (1012)."""
+        """Take nothing more, store what is pending, acknowledge it, and send everybody away (1012)."""
         self._stopping = True
-        await self._committer.flush()
+        try:
+            async with asyncio.timeout(STOP_WITHIN_S):
+                await self._committer.flush()
+        except TimeoutError:
+            waiting_bytes = self._committer.waiting_bytes
+            log.error("the store took too long: %d bytes were not acknowledged", waiting_bytes)
         for shipper in list(self._shippers):
-            shipper.do(shipper.ingest.closed(CloseCode.RESTARTING, "the backend restarts"))
+            shipper.do(shipper.ingest.closed(RESTARTING.code, RESTARTING.about))
+
+
+def _steady_s() -> float:
+    return time.monotonic()
 
 
 def _wall_us() -> int:

@@ -7,7 +7,7 @@ other processes may ask the same database through stores of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -24,9 +24,28 @@ from ptyshipper.wire.messages import SESSION_ID_BYTES
 DEAD_AFTER_US = 30_000_000
 """A backend process that has not said for so long that it is alive is dead; its sessions are nobody's."""
 
+MERGE_CHUNKS = 64
+MERGE_BYTES = 262_144
+"""The newest chunks of a session are merged when there are so many, or when they weigh so much."""
+SMALL_CHUNK_BYTES = 16_384
+"""A chunk of this size is not worth rewriting: what merging saves is under 1 %."""
+WORTH_MERGING = 8
+"""So many small chunks before a large one are merged, fewer stay as they are."""
+
 FOUND_COLUMNS = (
-    "id, deployment_id, type, hostname, command, tty, started_at_us, app_id, is_posted, number, epoch,"
-    " first_offset, replica IS NOT NULL"
+    "id",
+    "deployment_id",
+    "type",
+    "hostname",
+    "command",
+    "tty",
+    "started_at_us",
+    "app_id",
+    "is_posted",
+    "number",
+    "epoch",
+    "first_offset",
+    "replica",
 )
 """What is stored of a session and changes with no record."""
 STATE_COLUMNS = (
@@ -48,7 +67,21 @@ STATE_COLUMNS = (
     "last_arrival",
 )
 """What changes with every write of it."""
-SESSION_COLUMNS = f"{FOUND_COLUMNS}, {', '.join(STATE_COLUMNS)}"
+SESSION_COLUMNS = (*FOUND_COLUMNS, *STATE_COLUMNS)
+CHUNK_COLUMNS = (
+    "first_offset",
+    "end_offset",
+    "first_time_us",
+    "last_time_us",
+    "first_entry",
+    "end_entry",
+    "stdout_open",
+    "stderr_open",
+    "tty_open",
+    "records",
+    "arrival",
+    "marks",
+)
 
 _counts = attrgetter(
     "cols",
@@ -76,7 +109,8 @@ class Opening(NamedTuple):
     """A connection asks for a session, which is made where it is new.
 
     Its epoch becomes the next one, it counts as connected to this process (unless ``is_posted``), and
-    it was seen ``now_us`` (Unix time).
+    it was seen ``now_us`` (Unix time). It is refused where there is such a session of another
+    deployment, or one that came in the other way.
     """
 
     session_id: bytes
@@ -88,11 +122,12 @@ class Opening(NamedTuple):
 
 class Committed(NamedTuple):
     """What became of a commit: of each write its chunk with its arrival, None where it has none or was
-    refused; which writes were refused, by index; of each opening its session."""
+    refused; which writes were refused, by index; of each opening its session, None where that was
+    refused."""
 
     chunks: list[Chunk | None]
     refused: set[int]
-    sessions: list[Session]
+    sessions: list[Session | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +185,9 @@ class Token(NamedTuple):
     revoked_us: int | None
 
 
+TOKEN_COLUMNS = Token._fields[1:]
+"""All but the number, which the store gives."""
+
 _STATES = {
     "running": "ended_us IS NULL AND CASE WHEN is_posted THEN last_seen_us >= {quiet} ELSE"
     " NOT cut AND (replica IS NOT NULL OR last_seen_us >= {cut}) END",
@@ -199,7 +237,7 @@ def state_of(session: Session) -> tuple[Any, ...]:
 def session_of(row: Sequence[Any]) -> Session:
     """The session that a row of ``SESSION_COLUMNS`` is."""
     session_id, deployment_id, kind, hostname, command, tty, started_at_us = row[:7]
-    app_id, is_posted, number, epoch, first_offset, connected = row[7:13]
+    app_id, is_posted, number, epoch, first_offset, replica = row[7:13]
     next_offset, entries, stdout_open, stderr_open, tty_open, *counts = row[13:]
     cols, rows, output_bytes, gaps, lost_bytes, ended_us, code, signal, cut, seen_us, arrival = (
         counts
@@ -227,22 +265,31 @@ def session_of(row: Sequence[Any]) -> Session:
         code,
         signal,
         bool(cut),
-        bool(connected),
+        replica is not None,
         seen_us,
         arrival,
     )
 
 
-def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
-    """For each write how many ids of the commit come before its own, and how many it takes in all.
+def chunk_of(row: Sequence[Any]) -> Chunk:
+    """The chunk that a row of ``CHUNK_COLUMNS`` is."""
+    at = Chunk._fields.index("open_lines")
+    stdout, stderr, tty, *rest = row[at:]
+    return Chunk._make((*row[:at], (stdout, stderr, tty), *rest))
 
-    A chunk takes an id for each entry that it completes, and at least one.
-    """
+
+def ids_of(chunk: Chunk) -> int:
+    """How many ids it takes: one for each entry that it completes, and at least one."""
+    return max(1, chunk.end_entry - chunk.first_entry)
+
+
+def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
+    """For each write how many ids of the commit come before its own, and how many it takes in all."""
     taken, before = 0, list[int]()
     for write in writes:
         before.append(taken)
         if write.chunk is not None:
-            taken += max(1, write.chunk.end_entry - write.chunk.first_entry)
+            taken += ids_of(write.chunk)
     return before, taken
 
 
@@ -254,8 +301,13 @@ class Store(Protocol):
         openings.
 
         A write is refused where its session's epoch has passed, or its chunk does not begin where
-        the stored session ends: another connection took over. A written session's ``last_arrival``
-        is set. When this raises, nothing was stored, and the Session objects are worth nothing.
+        the stored session ends: another connection took over. An opening is refused where there is
+        such a session of another deployment, or one that came in the other way, and may be where one
+        that was asked for later has come before it. A written session's ``last_arrival`` is set.
+        Of each session in an epoch there is one write at most, of each session one opening.
+
+        When this raises, all of it was stored or nothing, and the Session objects are worth nothing:
+        what is stored, the next opening tells. What is not stored by then never will be.
 
         The sessions are read before this first waits: they may move on meanwhile.
         """
@@ -309,6 +361,16 @@ class Store(Protocol):
 
     async def revoke_token(self, number: int, now_us: int) -> bool:
         """Whether there was such a token that had not been revoked."""
+
+    async def listen(
+        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
+    ) -> None:
+        """Tell of what other processes commit, until this is cancelled; at once where there are none.
+
+        Args:
+            heard: something of a session was written, of this app.
+            missed: anything may have been: from here on it is told of.
+        """
 
     async def close(self) -> None:
         """Nothing may be asked of the store afterwards."""

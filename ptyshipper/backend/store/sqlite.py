@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,15 @@ from typing import Any
 from ptyshipper.backend.session import Chunk, Session, command_text, merged
 from ptyshipper.backend.store import upgrade
 from ptyshipper.backend.store.base import (
+    CHUNK_COLUMNS,
     DEAD_AFTER_US,
+    MERGE_BYTES,
+    MERGE_CHUNKS,
     SESSION_COLUMNS,
+    SMALL_CHUNK_BYTES,
     STATE_COLUMNS,
+    TOKEN_COLUMNS,
+    WORTH_MERGING,
     Committed,
     Opening,
     Query,
@@ -31,20 +37,17 @@ from ptyshipper.backend.store.base import (
     Token,
     Write,
     arrivals_of,
+    chunk_of,
     conditions,
+    ids_of,
     session_of,
     state_of,
 )
 from ptyshipper.errors import BackendError, StoreError
 
 FILE_NAME = "ptyshipper.db"
-MERGE_CHUNKS = 64
-MERGE_BYTES = 262_144
-"""The newest chunks are merged when there are so many, or when they weigh so much."""
-SMALL_CHUNK_BYTES = 16_384
-"""A chunk of this size is not worth rewriting: what merging saves is under 1 %."""
-_WORTH_MERGING = 8
 _BUSY_MS = 250
+_GUEST_BUSY_MS = 10_000
 _VACUUM_PAGES = 256
 
 _SETTINGS = (
@@ -60,18 +63,17 @@ _SETTINGS = (
     "foreign_keys = OFF",  # nothing is ever inserted without its session
 )
 
-_CHUNK_COLUMNS = (
-    "first_offset, end_offset, first_time_us, last_time_us, first_entry, end_entry, stdout_open,"
-    " stderr_open, tty_open, records, arrival, marks"
-)
-_TOKEN_COLUMNS = "kind, name, hash, deployment_id, app_id, created_us, expires_us, revoked_us"
+_SESSION_COLUMNS = ", ".join(SESSION_COLUMNS)
+_CHUNK_COLUMNS = ", ".join(CHUNK_COLUMNS)
+_TOKEN_COLUMNS = ", ".join(TOKEN_COLUMNS)
 _OPEN_SESSION = f"""
     INSERT INTO sessions (id, deployment_id, app_id, type, hostname, command, tty, is_posted,
         started_at_us, replica, last_seen_us, epoch)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)
     ON CONFLICT (id) DO UPDATE SET epoch = epoch + 1, replica = excluded.replica,
         last_seen_us = excluded.last_seen_us
-    RETURNING {SESSION_COLUMNS}
+    WHERE deployment_id IS excluded.deployment_id AND is_posted = excluded.is_posted
+    RETURNING {_SESSION_COLUMNS}
 """
 _UPDATE_SESSION = f"""
     UPDATE sessions SET {", ".join(f"{column} = ?" for column in STATE_COLUMNS)}, replica = ?,
@@ -130,21 +132,28 @@ _BURY = """
 class SqliteStore:
     """A ``Store`` in DIR/ptyshipper.db, which this process has to itself.
 
+    As a ``guest`` it leaves sessions to the process that has them, and is asked for tokens alone.
+
     Raises:
         BackendError: the database can't be opened, is damaged, or is a newer version's.
+        StoreOutdated: to a guest; whoever has the directory alone has to open it first.
     """
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, *, guest: bool = False) -> None:
         path = data_dir / FILE_NAME
+        busy_ms = _GUEST_BUSY_MS if guest else _BUSY_MS
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=_BUSY_MS / 1000)
-            self._configure(path)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
+            self._configure(path, guest)
         except sqlite3.Error as error:
             raise BackendError(f"can't use the database {path}: {error}") from None
 
-    def _configure(self, path: Path) -> None:
+    def _configure(self, path: Path, guest: bool) -> None:
         for setting in _SETTINGS:
             self._db.execute(f"PRAGMA {setting}")
+        if guest:
+            upgrade.check(self._db, path)
+            return
         upgrade.upgrade(self._db, path)
         # Whoever was connected when the last process died was seen until it last said so.
         self._db.execute("BEGIN IMMEDIATE")
@@ -174,23 +183,21 @@ class SqliteStore:
 
     def _commit(self, writes: Sequence[Write], openings: Sequence[Opening]) -> Committed:
         before, ids = arrivals_of(writes)
-        first = 0
-        if ids:
-            size = sum(len(write.chunk.records) for write in writes if write.chunk)
-            last = self._one(
-                "UPDATE ledger SET arrival = max(arrival + ?, ?),"
-                " stored_bytes = stored_bytes + ? RETURNING arrival",
-                (ids, _wall_us(), size),
-            )
-            first = last - ids + 1
-        done = Committed([], set(), [])
+        first = self._one("SELECT max(arrival, ? - ?) + 1 FROM ledger", (_wall_us(), ids))
+        done, stored_bytes = Committed([], set(), []), 0
         for index, write in enumerate(writes):
             chunk = write.chunk and write.chunk._replace(arrival=first + before[index])
             if self._write(write.session, chunk):
                 done.chunks.append(chunk)
+                stored_bytes += len(chunk.records) if chunk else 0
             else:
                 done.chunks.append(None)
                 done.refused.add(index)
+        if ids:
+            self._db.execute(
+                "UPDATE ledger SET arrival = ?, stored_bytes = stored_bytes + ?",
+                (first + ids - 1, stored_bytes),
+            )
         done.sessions.extend(self._open(opening) for opening in openings)
         return done
 
@@ -201,7 +208,7 @@ class SqliteStore:
         except sqlite3.Error:
             pass  # SQLite has rolled back by itself, or will when the next BEGIN reads the log
 
-    def _open(self, opening: Opening) -> Session:
+    def _open(self, opening: Opening) -> Session | None:
         about = opening.description
         row = self._db.execute(
             _OPEN_SESSION,
@@ -219,14 +226,14 @@ class SqliteStore:
                 opening.now_us,
             ),
         ).fetchone()
-        return session_of(row)
+        return None if row is None else session_of(row)
 
     def _write(self, session: Session, chunk: Chunk | None) -> bool:
         """Whether it could be written: the session is still this connection's."""
         size = 0 if chunk is None else len(chunk.records)
         small = chunk is not None and size < SMALL_CHUNK_BYTES
         if chunk is not None:
-            session.last_arrival = chunk.arrival + max(0, chunk.end_entry - chunk.first_entry - 1)
+            session.last_arrival = chunk.arrival + ids_of(chunk) - 1
         row = self._db.execute(
             _UPDATE_SESSION,
             (
@@ -249,7 +256,7 @@ class SqliteStore:
         tail_offset, tail_chunks, tail_bytes = row
         if not small:
             # The run of small chunks ends before this one.
-            if tail_chunks >= _WORTH_MERGING:
+            if tail_chunks >= WORTH_MERGING:
                 self._merge(session.number, tail_offset, chunk.first_offset)
             self._begin_tail(session.number, chunk.end_offset)
         elif tail_chunks >= MERGE_CHUNKS or tail_bytes >= MERGE_BYTES:
@@ -276,16 +283,16 @@ class SqliteStore:
         ).fetchall()
         if len(rows) > 1:  # retention may have been here
             self._db.execute(f"DELETE FROM chunks WHERE {where}", bounds)
-            self._insert(session, merged([_chunk(row) for row in rows]))
+            self._insert(session, merged([chunk_of(row) for row in rows]))
 
     async def load(self, session_id: bytes) -> Session | None:
-        rows = self._read(f"SELECT {SESSION_COLUMNS} FROM sessions WHERE id = ?", (session_id,))
+        rows = self._read(f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id = ?", (session_id,))
         return session_of(rows[0]) if rows else None
 
     async def sessions(self, query: Query) -> list[Session]:
         where, parameters = conditions(query)
         rows = self._read(
-            f"SELECT {SESSION_COLUMNS} FROM sessions {where} ORDER BY number DESC LIMIT ?",
+            f"SELECT {_SESSION_COLUMNS} FROM sessions {where} ORDER BY number DESC LIMIT ?",
             (*parameters, query.limit),
         )
         return [session_of(row) for row in rows]
@@ -295,7 +302,7 @@ class SqliteStore:
         try:
             cursor = self._db.execute(_READ_CHUNKS, (session, from_offset))
             for row in cursor:
-                chunk = _chunk(row)
+                chunk = chunk_of(row)
                 if chunk.end_offset > from_offset:
                     found.append(chunk)
                     read_bytes += len(chunk.records)
@@ -308,7 +315,7 @@ class SqliteStore:
 
     async def chunk_at(self, session: int, offset: int) -> Chunk | None:
         rows = self._read(_CHUNK_AT, (session, offset))
-        return _chunk(rows[0]) if rows else None
+        return chunk_of(rows[0]) if rows else None
 
     async def outline(self, session: int, from_offset: int, limit: int) -> list[Sketch]:
         return [Sketch._make(row) for row in self._read(_OUTLINE, (session, from_offset, limit))]
@@ -336,8 +343,15 @@ class SqliteStore:
         with self._writing():
             deleted = self._expire(before_us, max_bytes, limit)
         if deleted:
-            self._read(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})", ())
+            self._shrink()
         return deleted
+
+    def _shrink(self) -> None:
+        try:
+            # Not execute(), which makes one step, and each step frees one page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")
+        except sqlite3.Error as error:
+            raise StoreError(f"the database can't be written: {error}") from None
 
     def _expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         empty = self._db.execute(_DELETE_EMPTY, (before_us, limit)).rowcount
@@ -404,18 +418,16 @@ class SqliteStore:
             self._roll_back()
             raise StoreError(f"the database can't be written: {error}") from None
 
+    async def listen(
+        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
+    ) -> None:
+        pass  # no other process has this database
+
     async def close(self) -> None:
         try:
             self._db.close()
         except sqlite3.Error:
             pass  # what is committed is in the log already
-
-
-def _chunk(row: tuple[Any, ...]) -> Chunk:
-    """The chunk that a row of ``_CHUNK_COLUMNS`` is."""
-    at = Chunk._fields.index("open_lines")
-    stdout, stderr, tty, *rest = row[at:]
-    return Chunk._make((*row[:at], (stdout, stderr, tty), *rest))
 
 
 def _wall_us() -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ptyshipper.backend.digest import NO_LINES, OpenLines, digest
 from ptyshipper.backend.session import MAX_INTEGER
-from ptyshipper.errors import BackendError, ProtocolError
+from ptyshipper.errors import BackendError, ProtocolError, StoreOutdated
 
 SCHEMA_VERSION = 2
 
@@ -25,13 +25,7 @@ def upgrade(db: sqlite3.Connection, path: Path) -> None:
         BackendError: a newer version wrote the database.
         sqlite3.Error: it can't be read or written.
     """
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
-        raise BackendError(
-            f"{path} was written by a newer ptyshipper (schema {version}, this one knows"
-            f" {SCHEMA_VERSION}); upgrade, or serve another --data directory"
-        )
-    for number in range(version + 1, SCHEMA_VERSION + 1):
+    for number in range(_version(db, path) + 1, SCHEMA_VERSION + 1):
         schema = (
             resources.files(__package__).joinpath(f"schema/sqlite/{number:04d}.sql").read_text()
         )
@@ -46,6 +40,27 @@ def upgrade(db: sqlite3.Connection, path: Path) -> None:
             if db.in_transaction:
                 db.execute("ROLLBACK")
             raise
+
+
+def check(db: sqlite3.Connection, path: Path) -> None:
+    """Be content with the schema as it is.
+
+    Raises:
+        StoreOutdated: it is not there yet, or an earlier version's.
+        BackendError, sqlite3.Error: as ``upgrade``.
+    """
+    if _version(db, path) < SCHEMA_VERSION:
+        raise StoreOutdated(f"{path} is an earlier ptyshipper's; start 'ptyshipper serve' anew")
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA_VERSION:
+        raise BackendError(
+            f"{path} was written by a newer ptyshipper (schema {version}, this one knows"
+            f" {SCHEMA_VERSION}); upgrade, or serve another --data directory"
+        )
+    return version
 
 
 def _number_entries(db: sqlite3.Connection) -> None:
@@ -72,7 +87,7 @@ def _number_entries(db: sqlite3.Connection) -> None:
             )  # fmt: skip
             first_arrival = first_arrival or arrival
             entries, open_lines, size = entries + added, lines_after, size + len(records)
-            arrival += added
+            arrival += max(0, added - 1)
         db.execute(
             "UPDATE sessions SET entries = ?, stdout_open = ?, stderr_open = ?, tty_open = ?,"
             " stored_bytes = ?, first_arrival = ?, last_arrival = ?, tail_offset = next_offset"

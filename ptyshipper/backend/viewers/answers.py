@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.faults import where
@@ -95,7 +97,9 @@ def guarded(access: Access, handler: Handler) -> Endpoint:
             if isinstance(view, HTTPStatus):
                 bearer = {"www-authenticate": "Bearer"}
                 return refusal(view, headers=bearer if view is HTTPStatus.UNAUTHORIZED else None)
-            return await handler(request, view)
+            answered = await handler(request, view)
+            is_long = isinstance(answered, StreamingResponse)
+            return _UntilLockedOut(answered, access, view) if is_long else answered
         except Refused as refused:
             return refusal(refused.status, refused.message)
         except StoreError as error:
@@ -106,3 +110,18 @@ def guarded(access: Access, handler: Handler) -> Endpoint:
             return refusal(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     return endpoint
+
+
+class _UntilLockedOut(Response):
+    """A stream that breaks off once its reader's token is good no more."""
+
+    def __init__(self, stream: Response, access: Access, view: View) -> None:
+        self._stream = stream
+        self._access = access
+        self._view = view
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with self._access.watching(self._view, task.cancel):
+            await self._stream(scope, receive, send)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import time
-from http import HTTPStatus
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from ptyshipper.backend.access import Access, View, accept
+from ptyshipper.backend.access import View
 from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Fanout, Subscription
 from ptyshipper.backend.faults import where
 from ptyshipper.backend.session import Chunk, records_from, session_id_of
 from ptyshipper.backend.store.base import Store
-from ptyshipper.backend.viewers.watching import close, show_until_left
+from ptyshipper.backend.viewers.watching import Gallery, close
 from ptyshipper.errors import StoreError
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
@@ -34,10 +33,10 @@ log = logging.getLogger("ptyshipper.backend")
 class ViewEndpoint:
     """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
 
-    def __init__(self, store: Store, fanout: Fanout, access: Access, turns: Turns) -> None:
+    def __init__(self, store: Store, fanout: Fanout, gallery: Gallery, turns: Turns) -> None:
         self._store = store
         self._fanout = fanout
-        self._access = access
+        self._gallery = gallery
         self._turns = turns
 
     @staticmethod
@@ -46,11 +45,10 @@ class ViewEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            view = await self._access.reader(scope)
-            refused = view if isinstance(view, HTTPStatus) else None
-            if await accept(scope, receive, send, refused, messages.VIEWER_SUBPROTOCOL):
-                assert isinstance(view, View)
-                await self._serve(view, scope, receive, send)
+            subprotocol = messages.VIEWER_SUBPROTOCOL
+            async with self._gallery.enter(scope, receive, send, subprotocol, "records") as view:
+                if view is not None:
+                    await self._serve(view, scope, receive, send)
         except OSError:
             pass  # it went away: ASGI's sign for that
 
@@ -68,7 +66,7 @@ class ViewEndpoint:
         subscription = self._fanout.subscribe(session_id)
         showing = self._show(view, session_id, offset, follow, subscription, send)
         try:
-            if await show_until_left(showing, receive):
+            if await self._gallery.show(view, showing, receive, send, CloseCode.UNAUTHORIZED):
                 await close(send, CloseCode.MALFORMED, "a viewer sends nothing")
         finally:
             self._fanout.unsubscribe(session_id, subscription)

@@ -29,7 +29,7 @@ from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.viewers.answers import json_bytes, streamed
 from ptyshipper.backend.viewers.api import find
-from ptyshipper.backend.viewers.openapi import Answer, Operation, reading
+from ptyshipper.backend.viewers.openapi import Answer, Operation, Schema, reading
 from ptyshipper.backend.viewers.parameters import integer
 from ptyshipper.backend.viewers.schemas import ID, STREAM, an_object
 from ptyshipper.wire.paths import SESSIONS_PATH
@@ -41,15 +41,18 @@ UNFINISHED_EVERY_S = 0.05
 """A progress bar may change with every commit; nobody sees it more often."""
 RETRY_MS = 1_000
 
-_EVENT = an_object(
-    {
-        "event": {"type": "string", "enum": ["entries", "unfinished", "state", "end", "error"]},
-        "data": {"type": "string"},
-        "id": {"type": "string"},
-        "retry": {"type": ["string", "integer"]},
-    },
-    but=["event", "data", "id", "retry"],
-)
+
+def events_of(*names: str) -> Schema:
+    """The schema of server-sent events with these names."""
+    return an_object(
+        {
+            "event": {"type": "string", "enum": list(names)},
+            "data": {"type": "string"},
+            "id": {"type": "string"},
+            "retry": {"type": ["string", "integer"]},
+        },
+        but=["event", "data", "id", "retry"],
+    )
 
 
 def operations(store: Store, fanout: Fanout, access: Access, turns: Turns) -> list[Operation]:
@@ -59,7 +62,7 @@ def operations(store: Store, fanout: Fanout, access: Access, turns: Turns) -> li
     async def live(request: Request, view: View, asked: dict[str, Any]) -> Response:
         session = await find(store, request, view)
         begin = session.entries if asked["from"] is None else asked["from"]
-        last = _last_event_id(request)
+        last = last_event_id(request)
         if last is not None:
             begin = last + 1
             if session.exited and begin >= session.entries:
@@ -84,7 +87,7 @@ def operations(store: Store, fanout: Fanout, access: Access, turns: Turns) -> li
                 200: Answer(
                     "events `entries`, `unfinished`, `state`, `end` and `error`",
                     "text/event-stream",
-                    _EVENT,
+                    events_of("entries", "unfinished", "state", "end", "error"),
                 ),
                 204: Answer("the session has ended, and nothing is behind Last-Event-ID", None),
             },
@@ -103,7 +106,8 @@ def event(name: str, data: Any, id: int | None = None) -> bytes:
     return b"%bevent: %b\ndata: %b\n\n" % (numbered, name.encode(), json_bytes(data))
 
 
-def _last_event_id(request: Request) -> int | None:
+def last_event_id(request: Request) -> int | None:
+    """What a browser that reconnects has seen last."""
     given = request.headers.get("last-event-id", "")
     return int(given) if given.isascii() and given.isdigit() and len(given) <= 18 else None
 

@@ -24,7 +24,12 @@ class Parameter(NamedTuple):
 
 
 def integer(
-    name: str, description: str, least: int, most: int = MAX_INTEGER, default: int | None = None
+    name: str,
+    description: str,
+    least: int,
+    most: int = MAX_INTEGER,
+    default: int | None = None,
+    place: str = "query",
 ) -> Parameter:
     """A whole number from ``least`` to ``most``."""
     schema: dict[str, Any] = {"type": "integer", "minimum": least, "maximum": most}
@@ -39,7 +44,7 @@ def integer(
             raise ValueError
         return value
 
-    return Parameter(name, description, schema, read, default)
+    return Parameter(name, description, schema, read, default, place=place)
 
 
 def choice(name: str, description: str, values: tuple[str, ...]) -> Parameter:

@@ -46,6 +46,8 @@ SESSION = an_object(
         "type": {"type": "string", "enum": ["build", "runtime"]},
         "hostname": _STRING,
         "command": a_list(_STRING),
+        "first_offset": _COUNT,
+        "command_base64": optional(a_list(_STRING)),
         "tty": _FLAG,
         "started_at": _TIME,
         "ended_at": optional(_TIME),

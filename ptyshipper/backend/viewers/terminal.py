@@ -14,11 +14,10 @@ import logging
 import re
 from collections import deque
 from collections.abc import AsyncIterator
-from http import HTTPStatus
 
 from starlette.types import Receive, Scope, Send
 
-from ptyshipper.backend.access import Access, View, accept
+from ptyshipper.backend.access import View
 from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Fanout, Subscription
 from ptyshipper.backend.faults import where
@@ -41,7 +40,7 @@ from ptyshipper.backend.viewers.replay import (
     head_of,
     screen,
 )
-from ptyshipper.backend.viewers.watching import close, show_until_left
+from ptyshipper.backend.viewers.watching import Gallery, close
 from ptyshipper.errors import StoreError
 from ptyshipper.wire.paths import SESSIONS_PATH
 
@@ -54,7 +53,7 @@ END_AFTER_S = 0.5
 """An EOT discards what a player has buffered, so it comes this much behind the last output."""
 
 # A player takes 4000 to 4100 for the end, and shows the reason; on others it connects again.
-DONE, SPOKE, NOT_FOUND, FAILED, TRY_LATER = 1000, 4005, 4040, 1011, 1013
+DONE, SPOKE, LOCKED_OUT, NOT_FOUND, FAILED, TRY_LATER = 1000, 4005, 4030, 4040, 1011, 1013
 
 _PATH = re.compile(re.escape(SESSIONS_PATH) + "/([^/]*)/live")
 
@@ -64,10 +63,10 @@ log = logging.getLogger("ptyshipper.backend")
 class TerminalEndpoint:
     """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
 
-    def __init__(self, store: Store, fanout: Fanout, access: Access, turns: Turns) -> None:
+    def __init__(self, store: Store, fanout: Fanout, gallery: Gallery, turns: Turns) -> None:
         self._store = store
         self._fanout = fanout
-        self._access = access
+        self._gallery = gallery
         self._turns = turns
 
     @staticmethod
@@ -76,20 +75,23 @@ class TerminalEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            view = await self._access.reader(scope)
-            refused = view if isinstance(view, HTTPStatus) else None
-            if not await accept(scope, receive, send, refused, alis.SUBPROTOCOL):
-                return
-            assert isinstance(view, View)
-            path = _PATH.fullmatch(scope["path"])
-            session_id = session_id_of(path[1]) if path else None
-            session = None if session_id is None else await self._store.load(session_id)
-            if session is None or not view.shows(session):
-                await close(send, NOT_FOUND, "there is no such session")
-            elif await show_until_left(self._show(session, send), receive):
-                await close(send, SPOKE, "a viewer sends nothing")
+            subprotocol = alis.SUBPROTOCOL
+            async with self._gallery.enter(scope, receive, send, subprotocol, "terminal") as view:
+                if view is not None:
+                    await self._serve(view, scope, receive, send)
         except OSError:
             pass  # it went away: ASGI's sign for that
+
+    async def _serve(self, view: View, scope: Scope, receive: Receive, send: Send) -> None:
+        path = _PATH.fullmatch(scope["path"])
+        session_id = session_id_of(path[1]) if path else None
+        session = None if session_id is None else await self._store.load(session_id)
+        if session is None or not view.shows(session):
+            await close(send, NOT_FOUND, "there is no such session")
+            return
+        showing = self._show(session, send)
+        if await self._gallery.show(view, showing, receive, send, LOCKED_OUT):
+            await close(send, SPOKE, "a viewer sends nothing")
 
     async def _show(self, session: Session, send: Send) -> None:
         subscription = self._fanout.subscribe(session.id)

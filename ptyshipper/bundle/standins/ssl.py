@@ -10,6 +10,7 @@ import _ssl
 import socket
 import sys
 from _ssl import (
+    VERIFY_X509_STRICT,
     SSLCertVerificationError,
     SSLEOFError,
     SSLError,
@@ -18,6 +19,7 @@ from _ssl import (
 )
 
 __all__ = [
+    "VERIFY_X509_STRICT",
     "SSLCertVerificationError",
     "SSLContext",
     "SSLEOFError",
@@ -69,6 +71,6 @@ def create_default_context(*, capath: str) -> SSLContext:
     """Trusts what is in ``capath``."""
     context = SSLContext(_ssl.PROTOCOL_TLS_CLIENT)
     if sys.version_info >= (3, 13):
-        context.verify_flags |= _ssl.VERIFY_X509_PARTIAL_CHAIN | _ssl.VERIFY_X509_STRICT
+        context.verify_flags |= _ssl.VERIFY_X509_PARTIAL_CHAIN | VERIFY_X509_STRICT
     context.load_verify_locations(capath=capath)
     return context

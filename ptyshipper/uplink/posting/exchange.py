@@ -12,6 +12,7 @@ import h11
 
 from ptyshipper import __version__
 from ptyshipper.uplink.outcomes import Trouble, of_trouble
+from ptyshipper.uplink.retry_after import retry_after_s
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer, Stream, Wait
 
 KEEP_ALIVE_S = 5.0
@@ -22,12 +23,15 @@ MAX_KEEP_ALIVE_S = 60.0
 
 _RECEIVE_BYTES = 16_384
 _MAX_ANSWER_BYTES = 65_536
+"""With head and framing: whatever a server sends without an end, there is an end to reading it."""
 _FOREVER = float("inf")
 
 
 class Answer(NamedTuple):
+    """``retry_after_s`` is how much later it asks to come again."""
+
     status: int
-    retry_after: str | None
+    retry_after_s: float
 
 
 class Exchange:
@@ -57,14 +61,13 @@ class Exchange:
         Raises:
             ConnectionFailed: there was none; and whatever ``wait`` raises.
         """
-        if time.monotonic() >= self.close_at_s:
+        if self._stream is not None and not self._may_be_used_again(self._stream):
             self.close()
         self.close_at_s = _FOREVER
         try:
             if self._stream is None:
                 self._stream = self._dialer.open(wait)
                 self._http = h11.Connection(h11.CLIENT)
-                self._keep_alive_s = KEEP_ALIVE_S
             self._send(self._stream, body, wait)
             answer = self._receive(self._stream, wait)
         except h11.RemoteProtocolError:
@@ -76,7 +79,8 @@ class Exchange:
         except BaseException:
             self.close()
             raise
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+        is_over = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+        if is_over and not self._http.trailing_data[0]:
             self._http.start_next_cycle()
             self.close_at_s = time.monotonic() + self._keep_alive_s - KEEP_ALIVE_MARGIN_S
         else:
@@ -88,6 +92,21 @@ class Exchange:
         self.close_at_s = _FOREVER
         if stream is not None:
             stream.close()
+
+    def _may_be_used_again(self, stream: Stream) -> bool:
+        """Whether it is still open, and the next to come over it will be the answer to the next request.
+
+        A server that is restarted, or a proxy that tells of the time being up, says so unasked.
+        """
+        if time.monotonic() >= self.close_at_s:
+            return False
+        try:
+            stream.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def _send(self, stream: Stream, body: bytes, wait: Wait) -> None:
         headers = [*self._headers, ("Content-Length", str(len(body)))]
@@ -110,23 +129,24 @@ class Exchange:
         while True:
             event = self._http.next_event()
             match event:
+                case h11.NEED_DATA if size_bytes > _MAX_ANSWER_BYTES:
+                    if answer is None:
+                        raise ConnectionFailed(of_trouble(Trouble.NOT_HTTP))
+                    return answer  # unread to its end, so the connection is not used again
                 case h11.NEED_DATA:
                     data = self._part(stream, wait)
                     if not data and self._http.their_state is h11.SEND_RESPONSE:
                         raise ConnectionFailed(of_trouble(Trouble.LOST))
+                    size_bytes += len(data)
                     self._http.receive_data(data)
                 case h11.Response():
-                    headers = {name: value.decode("latin-1") for name, value in event.headers}
-                    answer = Answer(event.status_code, headers.get(b"retry-after"))
-                    self._keep_alive_s = _keep_alive_s(headers.get(b"keep-alive", ""))
-                case h11.Data():
-                    size_bytes += len(event.data)
-                    if size_bytes > _MAX_ANSWER_BYTES and answer is not None:
-                        return answer  # unread to its end, so the connection is not used again
+                    headers = dict(event.headers)
+                    answer = Answer(event.status_code, retry_after_s(headers))
+                    self._keep_alive_s = _keep_alive_s(headers.get(b"keep-alive", b""))
                 case h11.EndOfMessage() if answer is not None:
                     return answer
                 case _:
-                    pass  # 100 Continue and the like
+                    pass  # 100 Continue and the like, or a part of the body
 
     def _part(self, stream: Stream, wait: Wait) -> bytes:
         while True:
@@ -136,10 +156,10 @@ class Exchange:
                 wait(stream.fileno(), False, _FOREVER)
 
 
-def _keep_alive_s(header: str) -> float:
+def _keep_alive_s(header: bytes) -> float:
     """How long the other side keeps an idle connection; source: RFC 2068 section 19.7.1.1."""
-    for word in header.replace(",", " ").split():
-        name, _, value = word.partition("=")
-        if name.lower() == "timeout" and value.isascii() and value.isdigit():
+    for word in header.replace(b",", b" ").split():
+        name, _, value = word.partition(b"=")
+        if name.lower() == b"timeout" and value.isdigit():
             return min(float(value[:9]), MAX_KEEP_ALIVE_S)
     return KEEP_ALIVE_S

@@ -23,6 +23,8 @@ _MAX_HOSTNAME_CHARACTERS = 253
 _STREAMS = (b"stdout", b"stderr", b"stdout", b"stderr")
 """By what name a line of each is posted: the API knows no terminal, and what we say goes to stderr."""
 
+_OWN_STREAM = _STREAMS[-1]
+
 _ENTRY = b'{"content":%b,"stream":"%b","timestamp":%d}'
 _ENTRY_BYTES = len(_ENTRY % (b"", b"stdout", MAX_MS)) + 1
 _encoded: Callable[[Any], str] = json.JSONEncoder(ensure_ascii=False).encode
@@ -41,6 +43,14 @@ class Entry(NamedTuple):
     content: bytes
     line: Line | None
     size_bytes: int
+
+
+def notice(refused: Entry, status: int) -> Entry:
+    """What stands for a line that is left out, where its readers look for it."""
+    content = b'"ptyshipper: a line was refused (HTTP %d) and is left out"' % status
+    return refused._replace(
+        stream=_OWN_STREAM, content=content, size_bytes=len(content) + _ENTRY_BYTES
+    )
 
 
 class Envelope:

@@ -6,9 +6,13 @@ released up to, which is a record's, it is kept where each stream's lines were t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
+
+if TYPE_CHECKING:
+    from ptyshipper.uplink.posting.lines import Line
 
 STREAMS = 4
 """stdout, stderr, the terminal, and what the wrapper itself has to say (of gaps)."""
@@ -37,6 +41,19 @@ class Progress(NamedTuple):
         if offset <= self.offset:
             return self
         return self._replace(offset=offset, ends=tuple(max(end, offset) for end in self.ends))
+
+    def beyond(self, lines: Sequence[Line]) -> Progress:
+        """The same once these, in their order, are done with; those that were already change nothing."""
+        offset, ends, open_lines = self.offset, list(self.ends), self.open_lines
+        last = {line.source: line for line in lines}
+        for source, line in last.items():
+            if line.end <= ends[source]:
+                continue
+            ends[source] = line.end
+            open_lines &= ~(1 << source)
+            open_lines |= (not line.is_whole) << source
+            offset = max(offset, line.settled_offset)
+        return self._replace(offset=offset, ends=tuple(ends), open_lines=open_lines)
 
     def encode(self) -> bytes:
         fields = _FIELDS.pack(

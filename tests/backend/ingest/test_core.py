@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ptyshipper import records
+from ptyshipper.backend.digest import NO_LINES
 from ptyshipper.backend.ingest.core import (
     HELLO_WITHIN_S,
     MAX_WINDOW_BYTES,
@@ -40,7 +41,9 @@ def opened(offset: int = 0, *, exited: bool = False) -> Ingest:
     """A connection that was welcomed at time 0."""
     ingest = Ingest(0.0)
     assert ingest.received(HELLO, 0.0) == [Open(ID, read_description(describe()))]
-    assert ingest.opened(offset, exited, WINDOW, 0.0) == [Send(messages.welcome(offset, WINDOW))]
+    assert ingest.opened(offset, exited, NO_LINES, WINDOW, 0.0) == [
+        Send(messages.welcome(offset, WINDOW))
+    ]
     return ingest
 
 

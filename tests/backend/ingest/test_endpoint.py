@@ -14,8 +14,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection
 
 from ptyshipper.wire import messages
-from ptyshipper.wire.closing import CloseCode
+from ptyshipper.wire.closing import CloseCode, retry_after_s
 from ptyshipper.wire.messages import ByeReason
+from tests.support.operating import make_token, metrics_of
 from tests.support.server import (
     Server,
     Shipper,
@@ -31,6 +32,11 @@ LINE = output(b"hi\n")
 
 def close_code(connection: ClientConnection) -> int:
     """What the backend closed with; acknowledgements before it are passed over."""
+    return closed_with(connection)[0]
+
+
+def closed_with(connection: ClientConnection) -> tuple[int, str]:
+    """The same with the reason."""
 
     def read_on() -> None:
         while True:
@@ -39,7 +45,7 @@ def close_code(connection: ClientConnection) -> int:
     with pytest.raises(ConnectionClosed) as caught:
         read_on()
     assert caught.value.rcvd is not None, "the connection was cut without a close frame"
-    return caught.value.rcvd.code
+    return caught.value.rcvd.code, caught.value.rcvd.reason
 
 
 @contextmanager
@@ -260,11 +266,11 @@ PREAMBLE_FULL = """
 import os
 from ptyshipper.backend.store import sqlite
 write = sqlite.SqliteStore.commit
-def commit(self, writes, *, flag=os.environ["PTYSHIPPER_TEST_FULL"]):
+async def commit(self, *group, flag=os.environ["PTYSHIPPER_TEST_FULL"]):
     pages = self._db.execute("PRAGMA page_count").fetchone()[0]
     limit = pages if os.path.exists(flag) else 1 << 30
     self._db.execute(f"PRAGMA max_page_count = {limit}").fetchone()
-    write(self, writes)
+    return await write(self, *group)
 sqlite.SqliteStore.commit = commit
 """
 
@@ -293,6 +299,66 @@ def test_full_disk_acknowledges_nothing_and_passes(
         assert server.records(session_id) == start_record() + bulk
         last.socket.close()
         assert "Traceback" not in server.log_path.read_text()
+
+
+def test_a_deployment_over_its_rate_is_told_when_to_come_at_every_step(tmp_path: Path) -> None:
+    """At the batch, at the HELLO and, where the token tells whose it is, at the upgrade. Another deployment
+    does not notice."""
+    with running_server(tmp_path, max_rate_bytes_per_s="1K") as server:
+        token = make_token(server, deployment_id=7, app_id=1)
+        batch = output(os.urandom(60_000))  # what it may send in a minute
+        greedy = Shipper(server, os.urandom(16))
+        greedy.ship(batch)
+        greedy.send(batch)
+        refused = [greedy.socket, server.connect()]
+        refused[1].send(messages.hello(os.urandom(16), describe()))
+        for connection in refused:
+            code, reason = closed_with(connection)
+            assert code == CloseCode.TOO_MANY
+            assert 1 <= retry_after_s(reason) <= 60
+        with pytest.raises(InvalidStatus) as caught:
+            server.connect(token)
+        assert caught.value.response.status_code == 429
+        assert 1 <= int(caught.value.response.headers["retry-after"]) <= 60
+        other = Shipper(server, os.urandom(16), deployment_id=8)
+        other.ship(batch)
+        other.socket.close()
+        assert server.records(greedy.session_id) == batch
+        assert metrics_of(server)["ptyshipper_refusals_total cause=rate peer=shipper"] == 3
+        assert metrics_of(server)["ptyshipper_closes_total code=4429 peer=shipper"] == 2
+
+
+def test_who_comes_back_when_told_gets_everything_through(tmp_path: Path) -> None:
+    with running_server(tmp_path, max_rate_bytes_per_s="100K") as server:
+        session_id, batch, count = os.urandom(16), output(os.urandom(60_000)), 12
+        refusals = 0
+        while True:
+            shipper = Shipper(server, session_id)
+            try:
+                while shipper.offset < count * len(batch):
+                    shipper.ship(batch)
+                break
+            except ConnectionClosed as closed:
+                refusals += 1
+                time.sleep(retry_after_s(closed.rcvd.reason if closed.rcvd else ""))
+        assert refusals >= 1
+        assert server.records(session_id) == batch * count
+        shipper.socket.close()
+
+
+def test_of_too_many_sessions_the_last_is_told_when_to_come(tmp_path: Path) -> None:
+    """One that is connected may come back over another connection."""
+    with running_server(tmp_path, max_sessions="2") as server:
+        first, second = Shipper(server, os.urandom(16)), Shipper(server, os.urandom(16))
+        third = server.connect()
+        third.send(messages.hello(os.urandom(16), describe()))
+        assert close_code(third) == CloseCode.TOO_MANY
+        again = Shipper(server, first.session_id)
+        again.ship(LINE)
+        second.ship(LINE)
+        Shipper(server, os.urandom(16), deployment_id=8).socket.close()
+        again.socket.close()
+        second.socket.close()
 
 
 def test_acknowledged_records_survive_kill_9(tmp_path: Path) -> None:

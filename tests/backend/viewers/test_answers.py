@@ -6,26 +6,44 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ptyshipper.backend.access import Access, View
+from ptyshipper.backend.counts import Counts
+from ptyshipper.backend.refusals import Refusals
+from ptyshipper.backend.register import Register
+from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers.answers import Refused, answer, guarded, streamed
 from ptyshipper.errors import StoreError
+from tests.support.token_store import TokenStore
 
 
 def asked(handler: Any, token: bytes = b"view") -> tuple[int, Any]:
     """Status and body of what a guarded handler answers to a bearer of that token."""
     headers = [(b"authorization", b"Bearer " + token)] if token else []
     request = Request(
-        {"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": b""}
+        {
+            "type": "http",
+            "method": "GET",
+            "scheme": "http",
+            "path": "/",
+            "headers": headers,
+            "query_string": b"",
+        }
     )
-    response = asyncio.run(guarded(Access(Tokens("ingest", "view")), handler)(request))
+    response = asyncio.run(answered(handler, request))
     return response.status_code, json.loads(bytes(response.body))
+
+
+async def answered(handler: Any, request: Request) -> Response:
+    register = Register(cast(Store, TokenStore()))
+    access = Access(Tokens("ingest", "view"), register, Refusals(Counts()))
+    return await guarded(access, handler)(request)
 
 
 async def handle(_: Request, view: View) -> Response:

@@ -36,12 +36,14 @@ def test_session_is_told(server: Server, exited: str) -> None:
         "type": "runtime",
         "hostname": "web-0",
         "command": ["echo", "hi"],
+        "command_base64": None,
         "tty": True,
         "started_at": "2023-11-14T22:13:20.000Z",
         "ended_at": "2023-11-14T22:13:22.500Z",
         "state": "exited",
         "exit_code": 3,
         "exit_signal": None,
+        "first_offset": 0,
         "bytes": 6,
         "entries": 2,
         "gaps": 0,
@@ -112,7 +114,7 @@ def test_command_that_is_no_text_is_told(server: Server) -> None:
     shipper = Shipper(server, os.urandom(16), command=["\udcff"])
     shipper.ship(start_record())
     shipper.socket.close()
-    assert server.get(f"/api/sessions/{shipper.session_id.hex()}")[1]["command"] == ["\udcff"]
+    assert server.get(f"/api/sessions/{shipper.session_id.hex()}")[1]["command"] == ["?"]
 
 
 def test_error_has_one_shape(server: Server) -> None:

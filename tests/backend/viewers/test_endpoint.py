@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -13,12 +14,15 @@ from websockets.sync.client import ClientConnection
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
 from ptyshipper.wire.messages import ByeReason
+from tests.support.operating import metrics_of
+from tests.support.patience import until
 from tests.support.server import (
     Server,
     Shipper,
     exit_record,
     output,
     read_to_summary,
+    running_server,
     start_record,
 )
 
@@ -171,6 +175,25 @@ def test_token_is_asked_for(server: Server, token: str, status: int) -> None:
     with pytest.raises(InvalidStatus) as caught:
         server.connect(token, messages.VIEWER_SUBPROTOCOL, "/api/sessions/" + "0" * 32 + "/records")
     assert caught.value.response.status_code == status
+
+
+def test_of_too_many_viewers_the_last_is_told_when_to_come(tmp_path: Path) -> None:
+    """Who leaves makes room."""
+    with running_server(tmp_path, max_viewers="2") as server:
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(start_record())
+        with server.view(shipper.session_id, follow=True) as first:
+            first.recv(5)
+            with server.view(shipper.session_id, follow=True) as second:
+                second.recv(5)
+                with pytest.raises(InvalidStatus) as caught:
+                    server.view(shipper.session_id)
+                assert caught.value.response.status_code == 503
+                assert int(caught.value.response.headers["retry-after"]) > 0
+                assert metrics_of(server)["ptyshipper_viewers kind=records"] == 2
+            until(lambda: metrics_of(server)["ptyshipper_viewers kind=records"] == 1, "one left")
+            assert server.records(shipper.session_id) == start_record()
+        shipper.socket.close()
 
 
 def test_unknown_path_is_not_found(server: Server) -> None:

@@ -14,7 +14,21 @@ from ptyshipper.uplink.outcomes import Action
 from ptyshipper.uplink.posting import exchange
 from ptyshipper.uplink.posting.exchange import Exchange
 from ptyshipper.uplink.stream import ConnectionFailed, Dialer
-from tests.support.fake_anvilops import DEPLOYMENT_ID, TOKEN, Answer, FakeAnvilOps, Fault
+from tests.support.fake_anvilops import (
+    CUT_IN_MID_ANSWER,
+    DEPLOYMENT_ID,
+    ENDLESS_BODY,
+    ENDLESS_CHUNK_HEADS,
+    ENDLESS_CONTINUES,
+    ENDLESS_HEAD,
+    NO_HTTP,
+    TOKEN,
+    UPGRADED,
+    Answer,
+    FakeAnvilOps,
+    Fault,
+    Raw,
+)
 from tests.support.fake_backend import wait_until
 
 BODY = b'{"type":"runtime","deploymentId":%d,"hostname":"h","lines":[]}' % DEPLOYMENT_ID
@@ -41,7 +55,7 @@ def wait(fd: int, for_writing: bool, share: float) -> None:
 def test_requests_share_a_connection_and_are_as_the_api_wants_them(fake: FakeAnvilOps) -> None:
     posting = exchange_with(fake)
     for _ in range(3):
-        assert posting.post(BODY, wait) == (204, None)
+        assert posting.post(BODY, wait) == (204, 0.0)
     posting.close()
     assert fake.connections == 1
     headers = fake.requests[0].headers
@@ -78,13 +92,13 @@ def test_a_connection_that_is_about_to_be_closed_is_not_used_again() -> None:
      ("", exchange.KEEP_ALIVE_S), ("timeout=soon", exchange.KEEP_ALIVE_S), ("timeout=0", 0.0)],
 )  # fmt: skip
 def test_how_long_a_connection_is_kept(header: str, seconds: float) -> None:
-    assert exchange._keep_alive_s(header) == seconds
+    assert exchange._keep_alive_s(header.encode()) == seconds
 
 
 def test_an_answer_comes_with_what_it_asks_for(fake: FakeAnvilOps) -> None:
     fake.faults.append(Answer(429, (("Retry-After", "7"),)))
     posting = exchange_with(fake)
-    assert posting.post(BODY, wait) == (429, "7")
+    assert posting.post(BODY, wait) == (429, 7.0)
     assert posting.post(BODY, wait).status == 204
     posting.close()
 
@@ -98,8 +112,9 @@ def test_a_redirect_is_not_followed(fake: FakeAnvilOps) -> None:
         assert elsewhere.requests == []
 
 
-def test_an_answer_without_an_end_is_not_read_to_it(fake: FakeAnvilOps) -> None:
-    fake.faults.append(Fault.ENDLESS)
+@pytest.mark.parametrize("fault", [ENDLESS_BODY, ENDLESS_CHUNK_HEADS], ids=str)
+def test_an_answer_without_an_end_is_not_read_to_it(fake: FakeAnvilOps, fault: Raw) -> None:
+    fake.faults.append(fault)
     posting = exchange_with(fake)
     assert posting.post(BODY, wait).status == 503
     assert posting.post(BODY, wait).status == 204
@@ -107,8 +122,14 @@ def test_an_answer_without_an_end_is_not_read_to_it(fake: FakeAnvilOps) -> None:
     assert fake.connections == 2
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT, Fault.CUT_IN_MID_ANSWER, Fault.NO_HTTP])
-def test_what_is_no_answer_is_a_failure_that_is_retried(fake: FakeAnvilOps, fault: Fault) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [Fault.CUT, CUT_IN_MID_ANSWER, NO_HTTP, ENDLESS_HEAD, ENDLESS_CONTINUES, UPGRADED],
+    ids=str,
+)
+def test_what_is_no_answer_is_a_failure_that_is_retried(
+    fake: FakeAnvilOps, fault: Fault | Raw
+) -> None:
     fake.faults.append(fault)
     posting = exchange_with(fake)
     with pytest.raises(ConnectionFailed) as failed:
@@ -136,3 +157,57 @@ def test_who_waits_may_end_it(fake: FakeAnvilOps) -> None:
         posting.post(BODY, impatient)
     assert posting.post(BODY, wait).status == 204
     posting.close()
+
+
+def test_what_comes_behind_an_answer_is_no_answer_to_the_next(fake: FakeAnvilOps) -> None:
+    """Nor are a proxy's last words on an idle connection: the next post would count as taken."""
+    posting = exchange_with(fake)
+    for unasked in (b"HTTP/1.1 204 No Content\r\n\r\n", b"HTTP/1.1 408 Too slow\r\n\r\n"):
+        fake.unasked = unasked
+        assert posting.post(BODY, wait).status == 204
+        fake.unasked = b""
+        fake.faults.append(Answer(403))
+        assert posting.post(BODY, wait).status == 403
+    posting.close()
+
+
+def test_a_connection_that_the_server_closed_is_opened_again_before_the_post() -> None:
+    """A server that is restarted says nothing; a post into that would be lost, or worse, maybe not."""
+    with FakeAnvilOps() as fake:
+        posting = exchange_with(fake)
+        posting.post(BODY, wait)
+        fake.close_idle()
+        assert posting.post(BODY, wait).status == 204
+        posting.close()
+        assert fake.connections == 2
+
+
+class RefusingStream:
+    """Of a server that answers before it has read the request, and hangs up."""
+
+    def __init__(self) -> None:
+        self.answers = [b"HTTP/1.1 413 Too large\r\nContent-Length: 0\r\n\r\n", b""]
+        self.sent = 0
+
+    def fileno(self) -> int:
+        return -1
+
+    def send(self, data: memoryview, /) -> int:
+        if self.sent:
+            raise BrokenPipeError
+        self.sent = 100
+        return 100
+
+    def recv(self, size: int, /) -> bytes:
+        return self.answers.pop(0)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_refusal_that_comes_before_the_request_was_read_counts(
+    fake: FakeAnvilOps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posting = exchange_with(fake)
+    monkeypatch.setattr(Dialer, "open", lambda *_: RefusingStream())
+    assert posting.post(BODY, wait).status == 413

@@ -100,6 +100,8 @@ def test_what_a_pipe_carries_is_kept_but_for_what_the_api_does_not_take(
         (b"\x1b[?25l\x1b[2Jhello\x1b[3;4H\x1b[A there\x1b[?25h", "hello there"),
         (b"a\0b\x07c\x1b7\x1b(B\x1b", "abc"),
         ("日本\r".encode() + b"X", "X 本"),
+        (b"100% of it\r\x1b[Jdone", "done"),
+        (b"100% of it\x1b[1G\x1b[0Jdone", "done"),
         (b"working |\b/\b-\bdone", "working done"),
         (b"\x1bPq#0;1;0\x1b\\after", "after"),
     ],
@@ -136,6 +138,14 @@ def test_silence_gives_what_was_begun() -> None:
     assert (line.text, line.is_whole) == ("Password: ", False)
     assert given.assembler.due_us == NEVER_US
     assert given.feed(out(b"\nnext\n", time_us=9_000_000))[0].text == "next", "no empty line"
+
+
+def test_a_successor_takes_the_newline_of_what_was_given_for_no_line_of_its_own() -> None:
+    given = Given(out(b"Password: "))
+    (piece,) = given.assembler.flush_silent(SILENCE_US)
+    successor = LineAssembler(START.beyond([piece]), colours=False)
+    newline = out(b"\nnext\n", time_us=9_000_000)
+    assert [line.text for line in successor.feed(newline, given.offset)] == ["next"]
 
 
 def test_the_records_own_times_tell_what_silence_is() -> None:
@@ -271,10 +281,7 @@ def test_who_goes_on_after_any_line_gives_the_rest(
     taken = first.lines[:stop]
     progress = START
     for line in taken:
-        ends = list(progress.ends)
-        ends[line.source] = line.end
-        open_line = (not line.is_whole) << line.source
-        progress = Progress(line.settled_offset, tuple(ends), 0, open_line, 0)
+        progress = progress.beyond([line])
     second = LineAssembler(progress, colours=False)
     rest: list[Line] = []
     for offset, record in first.records:

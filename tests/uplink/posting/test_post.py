@@ -58,6 +58,11 @@ def test_a_body_is_what_the_api_asks_for() -> None:
     assert json.loads(Envelope(DESCRIPTION).body((), ()))["lines"] == []
 
 
+def test_a_hostname_is_no_longer_than_one_may_be() -> None:
+    body = Envelope(DESCRIPTION | {"hostname": "h" * 5_000}).body((), ())
+    assert json.loads(body)["hostname"] == "h" * 253
+
+
 def test_a_terminal_is_stdout_and_our_own_words_are_stderr() -> None:
     made = entries(*(line("x", source=source) for source in range(4)))
     assert [entry.stream for entry in made] == [b"stdout", b"stderr", b"stdout", b"stderr"]

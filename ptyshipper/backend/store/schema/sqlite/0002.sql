@@ -6,7 +6,6 @@ ALTER TABLE sessions RENAME TO sessions_1;
 ALTER TABLE chunks RENAME TO chunks_1;
 DROP INDEX sessions_connected;
 DROP INDEX chunks_by_offset;
-DROP TABLE server;
 
 -- A session is one run of a wrapped program. Times: *_us since 1970, but for ended_us, which counts
 -- from started_at_us. *_open is the offset of the record in which an unfinished line of that stream
@@ -97,8 +96,11 @@ INSERT INTO sessions (number, id, deployment_id, type, hostname, command, tty, s
     rows, next_offset, output_bytes, gaps, lost_bytes, ended_us, exit_code, exit_signal, cut,
     last_seen_us)
 SELECT number, id, deployment_id, type, hostname, command, tty, started_at_us, cols, rows, next_offset,
-    output_bytes, gaps, lost_bytes, ended_us, exit_code, exit_signal, cut, last_seen_us
+    output_bytes, gaps, lost_bytes, ended_us, exit_code, exit_signal, cut,
+    CASE WHEN connected THEN max(last_seen_us, (SELECT alive_us FROM server)) ELSE last_seen_us END
 FROM sessions_1;
+
+DROP TABLE server;
 
 -- Secrets are kept as their SHA-256 only. kind: ingest (shippers of a deployment), view (readers: of one
 -- app, or of all), link (a view token, once), browser (the cookie that a link was exchanged for).
