@@ -186,8 +186,11 @@ def token_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Serv
     Raises:
         UsageError: one of them can't be read.
     """
-    names = {setting.variable for setting in TOKEN_SETTINGS}
-    return serve_settings({name: environ[name] for name in names & environ.keys()}, flags)
+    # All else stays, such as HOME, by which the data directory is found.
+    left_out = {setting.variable for setting in SERVE_SETTINGS if setting not in TOKEN_SETTINGS}
+    return serve_settings(
+        {name: text for name, text in environ.items() if name not in left_out}, flags
+    )
 
 
 def _refuse(what: str) -> NoReturn:

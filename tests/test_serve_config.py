@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from ptyshipper.errors import UsageError
-from ptyshipper.serve_config import SERVE_SETTINGS, ServeSettings, serve_settings
+from ptyshipper.serve_config import (
+    SERVE_SETTINGS,
+    ServeSettings,
+    serve_settings,
+    token_settings,
+)
 
 BY_NAME = {setting.name: setting for setting in SERVE_SETTINGS}
 
@@ -110,3 +115,16 @@ def test_without_a_data_directory_it_is_the_state_directory_s() -> None:
 def test_a_key_without_a_certificate_is_told() -> None:
     with pytest.raises(UsageError, match="--tls-cert"):
         serve_settings({}, {"tls_key": "key.pem"})
+
+
+@pytest.mark.parametrize("where", [{"HOME": "/h"}, {"HOME": "/h", "XDG_STATE_HOME": "/s"}])
+def test_tokens_are_made_in_the_directory_that_serve_uses(where: dict[str, str]) -> None:
+    """``token`` goes by a few of the settings, but by everything that the directory is found by."""
+    assert token_settings(where, {}).data_dir == serve_settings(where, {}).data_dir
+
+
+def test_token_does_not_read_what_only_serve_goes_by() -> None:
+    """A variable of the backend's that can't be read is no hindrance to making a token."""
+    assert token_settings({"PTYSHIPPER_PORT": "x", "PTYSHIPPER_DATA": "/d"}, {}).data_dir == Path(
+        "/d"
+    )
