@@ -12,7 +12,8 @@ from ptyshipper.backend.viewers.answers import Refused
 
 
 class Parameter(NamedTuple):
-    """``schema`` is JSON Schema, as OpenAPI takes it; ``read`` raises ValueError for anything else."""
+    """``schema`` is JSON Schema, as OpenAPI takes it; ``read`` raises ValueError for anything else,
+    with the rest of a sentence that begins with the name."""
 
     name: str
     description: str
@@ -38,10 +39,10 @@ def integer(
 
     def read(text: str) -> int:
         if len(text) > 20 or not re.fullmatch(r"-?[0-9]+", text, re.ASCII):
-            raise ValueError
+            raise ValueError("must be a whole number")
         value = int(text)
         if not least <= value <= most:
-            raise ValueError
+            raise ValueError(f"must be from {least} to {most}")
         return value
 
     return Parameter(name, description, schema, read, default, place=place)
@@ -52,7 +53,7 @@ def choice(name: str, description: str, values: tuple[str, ...]) -> Parameter:
 
     def read(text: str) -> str:
         if text not in values:
-            raise ValueError
+            raise ValueError(f"must be one of {', '.join(values)}")
         return text
 
     return Parameter(name, description, {"type": "string", "enum": list(values)}, read)
@@ -63,7 +64,7 @@ def flag(name: str, description: str) -> Parameter:
 
     def read(text: str) -> bool:
         if text not in ("true", "false"):
-            raise ValueError
+            raise ValueError("must be true or false")
         return text == "true"
 
     return Parameter(name, description, {"type": "boolean", "default": False}, read, False)
@@ -88,9 +89,9 @@ def text(
 
     def read(given: str) -> str:
         if not least_characters <= len(given) <= most_characters:
-            raise ValueError
+            raise ValueError(f"must have {least_characters} to {most_characters} characters")
         if pattern is not None and not re.fullmatch(pattern, given):
-            raise ValueError
+            raise ValueError(f"must be as {pattern}")
         return given
 
     return Parameter(name, description, schema, read, None, is_required, place)
@@ -114,6 +115,6 @@ def read_all(parameters: tuple[Parameter, ...], query: Mapping[str, str]) -> dic
             continue
         try:
             values[parameter.name] = parameter.read(given)
-        except ValueError:
-            raise Refused(HTTPStatus.BAD_REQUEST, f"{parameter.name} can't be that") from None
+        except ValueError as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, f"{parameter.name} {error}") from None
     return values

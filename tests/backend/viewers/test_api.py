@@ -120,7 +120,7 @@ def test_command_that_is_no_text_is_told(server: Server) -> None:
 def test_error_has_one_shape(server: Server) -> None:
     """Whoever makes it."""
     for path, error in (
-        ("/api/sessions?limit=x", "limit can't be that"),
+        ("/api/sessions?limit=x", "limit must be a whole number"),
         ("/api/sessions/" + "0" * 32, "there is no such session"),
         ("/api/nothing", "not found"),
     ):

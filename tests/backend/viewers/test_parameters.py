@@ -46,7 +46,8 @@ def test_read(parameter: Parameter, given: str, value: Any) -> None:
 def test_nonsense_is_refused(parameter: Parameter, given: str) -> None:
     with pytest.raises(Refused) as caught:
         read_all((parameter,), {"n": given})
-    assert (caught.value.status, caught.value.message) == (400, "n can't be that")
+    assert caught.value.status == 400
+    assert caught.value.message.startswith("n must ")  # and what it may be
 
 
 def test_missing_one_has_its_default() -> None:
