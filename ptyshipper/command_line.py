@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from ptyshipper import __version__
 from ptyshipper.config import SETTINGS
@@ -47,6 +47,15 @@ def flags_of(args: argparse.Namespace, table: Table) -> dict[str, str]:
     return {name: text for name, text in given.items() if text is not None}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong, as all of our errors do; ``--help`` has the rest."""
+
+    def error(self, message: str) -> NoReturn:
+        words = self.prog.partition(" ")[2]
+        about = f"{words}: {message}" if words else message
+        self.exit(2, f"ptyshipper: {about}; see: {self.prog} --help\n")
+
+
 Commands = Any
 """What argparse's ``add_subparsers`` returns, a class that it keeps to itself."""
 
@@ -56,7 +65,7 @@ def _parser(is_bundle: bool) -> argparse.ArgumentParser:
     if not is_bundle:
         purpose += "; and read it back"
         examples = ["serve", *examples, "logs -f latest"]
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         "ptyshipper",
         description=f"{purpose}.",
         epilog="\n".join(["examples:", *(f"  ptyshipper {example}" for example in examples)]),

@@ -135,3 +135,21 @@ def test_a_token_file_that_holds_none_is_one_warning(
     assert (done.returncode, done.stdout) == (0, b"x\n")
     assert done.stderr.startswith(b"ptyshipper: can't read a token from ")
     assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["token", "create"], "token create: one of the arguments --deployment --view is required"),
+        (["logs"], "logs: the following arguments are required: SESSION"),
+        (["sessions", "--foo"], "unrecognized arguments: --foo"),
+    ],
+)
+def test_wrong_command_line_is_one_line(words: list[str], said: str) -> None:
+    """What is wrong, and where the rest is told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "ptyshipper", *words], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"ptyshipper: {said}; see: ptyshipper")
+    assert done.stderr.count("\n") == 1
