@@ -14,10 +14,9 @@ from starlette.types import Receive, Scope, Send
 from ptyshipper.backend.access import Access, View, accept, close_message
 from ptyshipper.backend.fanout import Fanout, Subscription
 from ptyshipper.backend.faults import where
-from ptyshipper.backend.refusals import Refusals
+from ptyshipper.backend.seats import NO_SEAT_RETRY_S
 from ptyshipper.backend.session import Chunk, records_from, session_id_of
 from ptyshipper.backend.store.base import Store
-from ptyshipper.backend.viewers.seats import NO_SEAT_RETRY_S, Seats
 from ptyshipper.errors import StoreError
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
@@ -35,14 +34,10 @@ log = logging.getLogger("ptyshipper.backend")
 class ViewEndpoint:
     """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
 
-    def __init__(
-        self, store: Store, fanout: Fanout, access: Access, seats: Seats, refusals: Refusals
-    ) -> None:
+    def __init__(self, store: Store, fanout: Fanout, access: Access) -> None:
         self._store = store
         self._fanout = fanout
         self._access = access
-        self._seats = seats
-        self._refusals = refusals
         # One read of history in a turn of the loop, however many viewers want one: ingest is ready
         # in every turn.
         self._history = asyncio.Lock()
@@ -57,10 +52,8 @@ class ViewEndpoint:
             if isinstance(view, HTTPStatus):
                 await accept(scope, receive, send, view, messages.VIEWER_SUBPROTOCOL)
                 return
-            with self._seats.seat("records") as has_seat:
+            with self._access.seat("records", scope) as has_seat:
                 refused = None if has_seat else HTTPStatus.SERVICE_UNAVAILABLE
-                if not has_seat:
-                    self._refusals.note("viewer", "seats", scope)
                 if await accept(
                     scope, receive, send, refused, messages.VIEWER_SUBPROTOCOL, NO_SEAT_RETRY_S
                 ):

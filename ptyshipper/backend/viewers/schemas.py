@@ -53,6 +53,7 @@ SESSION = an_object(
         "state": {"type": "string", "enum": ["running", "exited", "cut", "quiet"]},
         "exit_code": optional(_INTEGER),
         "exit_signal": optional(_INTEGER),
+        "first_offset": _COUNT,
         "bytes": _COUNT,
         "entries": _COUNT,
         "gaps": _COUNT,
