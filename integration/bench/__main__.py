@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from integration.bench import anvilops, backend, bundle, cpu, footprint, latency, throughput
+from integration.bench import anvilops, backend, bundle, cpu, footprint, latency, lines, throughput
 from integration.bench.harness import Bench
 from integration.bench.table import Figure, as_json, render
 
@@ -24,11 +24,16 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "bundle": bundle.bundle,
     "image": bundle.image,
     "backend-sqlite-rate": backend.sqlite_rate,
+    "backend-postgres-rate": backend.postgres_rate,
     "backend-memory": backend.backend_memory,
+    "lines": lines.lines,
     "pty": throughput.pty_throughput,
     "pipe": throughput.pipe_throughput,
     "cpu-bulk": cpu.bulk_cpu,
     "backend-sqlite-burst": backend.sqlite_burst,
+    "backend-bridge": backend.bridge_burst,
+    "backend-wrappers": backend.wrappers_burst,
+    "backend-postgres-burst": backend.postgres_burst,
 }
 """The quiet ones first: what the others leave for the disk to write would be in their way."""
 

@@ -6,32 +6,42 @@ afterwards: a figure with losses would be none.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import resource
 import sqlite3
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import asyncpg
+
 from integration.bench.harness import (
+    LOG_SHIPPER,
     REPOSITORY,
     Bench,
     Serving,
     cpu_seconds,
+    descendants,
     plain_environ,
+    wait_for,
 )
 from integration.bench.swarm import LINE_BYTES, Outcome, Task
 from integration.bench.table import Figure
+from ptyshipper.backend.bridge.rows import BURST
 from ptyshipper.view.client import Backend
+from tests.support.anvilops_database import add_app, make_tables
+from tests.support.postgres import Postgres, programs, query, running_postgres
 
 RATE_CONNECTIONS, RATE_LINES_A_SECOND = 1_000, 10
 BURST_CONNECTIONS, BURST_LINES = 10, 1_000_000
 IDLE_CONNECTIONS = 5_000
 _CHUNK_GROUP_BYTES = 8 << 20
 _KIB = 1024
+_SECRET = "a-secret-of-an-app-of-anvilops"
 
 
 class Load(NamedTuple):
@@ -48,6 +58,13 @@ def sqlite_rate(bench: Bench) -> list[Figure]:
     return _rate(bench, "SQLite", bench.serving())
 
 
+def postgres_rate(bench: Bench) -> list[Figure]:
+    if not _has_postgres():
+        return []
+    with running_postgres() as postgres, postgres.database() as url:
+        return _rate(bench, "Postgres", bench.serving("--store", url), postgres)
+
+
 def sqlite_burst(bench: Bench) -> list[Figure]:
     """Beside plain inserts of the same chunks by the same driver, in transactions as large."""
     with bench.serving() as serving:
@@ -61,6 +78,102 @@ def sqlite_burst(bench: Bench) -> list[Figure]:
     chunks.close()
     plain_s = _plain_inserts(bench.directory / "plain.db", tables, rows)
     return [_burst_figure("SQLite", load, len(rows), plain_s)]
+
+
+def postgres_burst(bench: Bench) -> list[Figure]:
+    """Beside plain inserts of the same chunks by the same driver, in transactions as large."""
+    if not _has_postgres():
+        return []
+    with running_postgres() as postgres, postgres.database() as url:
+        with bench.serving("--store", url) as serving:
+            load = _burst(bench, serving, postgres)
+        chunks, plain_s = asyncio.run(_plain_inserts_by_asyncpg(url))
+    return [_burst_figure("Postgres", load, chunks, plain_s)]
+
+
+def wrappers_burst(bench: Bench) -> list[Figure]:
+    """The same from real wrappers, each with a program that prints as fast as it can; everything counts,
+    from their start to the last acknowledgement, on the same two cores."""
+    lines = BURST_LINES // (10 if bench.quick else 1) // BURST_CONNECTIONS
+    size = lines * LINE_BYTES
+    text = bench.text_file(size)
+    with bench.serving() as serving:
+        began_s, backend_s = time.monotonic(), cpu_seconds(serving.pid)
+        wrapped = [
+            subprocess.Popen(
+                [*LOG_SHIPPER, "cat", text],
+                stdout=subprocess.DEVNULL,
+                cwd=REPOSITORY,
+                env=bench.environ(shipping=True, to=serving.state),
+            )
+            for _ in range(BURST_CONNECTIONS)
+        ]
+        statuses = [each.wait(120) for each in wrapped]
+        seconds = time.monotonic() - began_s
+        backend_s = cpu_seconds(serving.pid) - backend_s
+        found = Backend(serving.data_dir).sessions(BURST_CONNECTIONS)
+    bench.forget_spools()
+    stored = sum(session["bytes"] for session in found)
+    if any(statuses) or stored != size * BURST_CONNECTIONS:
+        raise SystemExit(
+            f"statuses {statuses}, {stored} of {size * BURST_CONNECTIONS} bytes stored"
+        )
+    megabytes = size * BURST_CONNECTIONS / 1e6
+    note = f"backend {backend_s / seconds:.2f} of a core; the wrappers take the rest"
+    name = f"SQLite, {megabytes:.0f} MB from {BURST_CONNECTIONS} wrapped programs"
+    return [Figure(name, megabytes / seconds, "MB/s", note=note)]
+
+
+def bridge_burst(bench: Bench) -> list[Figure]:
+    """From the first byte until the last line is a row of AnvilOps' table, beside COPY of the same rows by
+    the same driver: all of them at once, and in transactions of as many as the live view takes."""
+    if not _has_postgres():
+        return []
+    lines = BURST_LINES // (10 if bench.quick else 2) // BURST_CONNECTIONS
+    deployments = range(1, 1 + BURST_CONNECTIONS)
+    with running_postgres() as postgres, postgres.database() as url:
+        make_tables(url)
+        add_app(url, 1, _SECRET, *deployments)
+        with bench.serving("--store", url, "--anvilops") as serving:
+            task = _task(serving, BURST_CONNECTIONS, lines=lines)
+            began_s = time.monotonic()
+            _swarm(serving, replace(task, token=_SECRET, deployment_id=1, is_spread=True), postgres)
+            total = lines * BURST_CONNECTIONS
+            wait_for(lambda: query(url, 'SELECT count(*) FROM "Log"')[0][0] == total or None, 120)
+            ours = total / (time.monotonic() - began_s)
+        at_once = total / asyncio.run(_copy_again(url, total))
+        by_portions = total / asyncio.run(_copy_again(url, BURST * BURST_CONNECTIONS))
+    name = f"bridge, {total} lines of {BURST_CONNECTIONS} deployments"
+    note = f"COPY in transactions of {BURST * BURST_CONNECTIONS}: {by_portions:.0f} lines/s"
+    met = ours / at_once >= 0.7
+    return [Figure(name, ours, "lines/s", "COPY at once", at_once, "ratio ≥ 0.7", met, note)]
+
+
+async def _copy_again(url: str, at_a_time: int) -> float:
+    """Seconds that the rows of ``"Log"`` take into a table like it, so many a transaction."""
+    connection = await asyncpg.connect(url)
+    await connection.execute('CREATE TABLE again (LIKE "Log" INCLUDING ALL)')
+    await connection.execute(
+        'ALTER TABLE again ADD FOREIGN KEY ("deploymentId") REFERENCES "Deployment"'
+    )
+    columns = ["type", "deploymentId", "timestamp", "index", "content", "podName", "stream"]
+    quoted = ", ".join(f'"{column}"' for column in columns)
+    rows = [tuple(row) for row in await connection.fetch(f'SELECT {quoted} FROM "Log" ORDER BY id')]
+    began_s = time.monotonic()
+    for at in range(0, len(rows), at_a_time):
+        await connection.copy_records_to_table(
+            "again", columns=columns, records=rows[at : at + at_a_time]
+        )
+    seconds = time.monotonic() - began_s
+    await connection.execute("DROP TABLE again")
+    await connection.close()
+    return seconds
+
+
+def _has_postgres() -> bool:
+    if programs() is None:
+        print("Postgres is not installed, and not measured", file=sys.stderr)
+    return programs() is not None
 
 
 def backend_memory(bench: Bench) -> list[Figure]:
@@ -83,13 +196,15 @@ def backend_memory(bench: Bench) -> list[Figure]:
     return [Figure(name, kib, "KiB each", goal="≤ 25", met=kib <= 25)]
 
 
-def _rate(bench: Bench, store: str, serving: Serving) -> list[Figure]:
+def _rate(
+    bench: Bench, store: str, serving: Serving, postgres: Postgres | None = None
+) -> list[Figure]:
     connections = 200 if bench.quick else RATE_CONNECTIONS
     _need_descriptors(2 * connections)
     seconds = 5.0 if bench.quick else 20.0
     with serving:
         task = _task(serving, connections, line_rate=RATE_LINES_A_SECOND, seconds=seconds)
-        load = _swarm(serving, task)
+        load = _swarm(serving, task, postgres)
         _check_all_stored(serving, load.outcome)
     done = load.outcome
     cpu = f"backend {load.serve_cpu:.2f} of a core, {load.grown_bytes / connections / _KIB:.0f} KiB each"
@@ -102,9 +217,9 @@ def _rate(bench: Bench, store: str, serving: Serving) -> list[Figure]:
     ]
 
 
-def _burst(bench: Bench, serving: Serving) -> Load:
+def _burst(bench: Bench, serving: Serving, postgres: Postgres | None = None) -> Load:
     lines = BURST_LINES // (10 if bench.quick else 1) // BURST_CONNECTIONS
-    load = _swarm(serving, _task(serving, BURST_CONNECTIONS, lines=lines))
+    load = _swarm(serving, _task(serving, BURST_CONNECTIONS, lines=lines), postgres)
     _check_all_stored(serving, load.outcome)
     return load
 
@@ -128,13 +243,7 @@ def _plain_inserts(path: Path, tables: str, rows: list[tuple[object, ...]]) -> f
         db.execute(f"PRAGMA {setting}")
     db.executescript(tables)
     insert = f"INSERT INTO chunks VALUES ({', '.join('?' * len(rows[0]))})"
-    groups, size = [list[tuple[object, ...]]()], 0
-    for row in rows:
-        groups[-1].append(row)
-        size += len(row[-1]) if isinstance(row[-1], bytes) else 0
-        if size >= _CHUNK_GROUP_BYTES:
-            groups.append([])
-            size = 0
+    groups = _groups(rows)
     began_s = time.monotonic()
     for group in groups:
         db.execute("BEGIN")
@@ -143,6 +252,33 @@ def _plain_inserts(path: Path, tables: str, rows: list[tuple[object, ...]]) -> f
     seconds = time.monotonic() - began_s
     db.close()
     return seconds
+
+
+async def _plain_inserts_by_asyncpg(url: str) -> tuple[int, float]:
+    """How many chunks there are, and the seconds that they take."""
+    connection = await asyncpg.connect(url)
+    rows = [tuple(row) for row in await connection.fetch("SELECT * FROM ptyshipper.chunks")]
+    await connection.execute("CREATE TABLE plain (LIKE ptyshipper.chunks INCLUDING ALL)")
+    insert = f"INSERT INTO plain VALUES ({', '.join(f'${n}' for n in range(1, len(rows[0]) + 1))})"
+    groups = _groups(rows)
+    began_s = time.monotonic()
+    for group in groups:
+        await connection.executemany(insert, group)  # one transaction
+    seconds = time.monotonic() - began_s
+    await connection.close()
+    return len(rows), seconds
+
+
+def _groups(rows: list[tuple[object, ...]]) -> list[list[tuple[object, ...]]]:
+    """The rows in groups of about 8 MiB of records, which come last in each."""
+    groups, size = [list[tuple[object, ...]]()], 0
+    for row in rows:
+        if size >= _CHUNK_GROUP_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(row)
+        size += len(row[-1]) if isinstance(row[-1], bytes) else 0
+    return groups
 
 
 def _task(serving: Serving, connections: int, **what: float) -> Task:
@@ -154,11 +290,11 @@ def _swarm_argv(task: Task) -> list[str]:
     return [sys.executable, "-m", "integration.bench.swarm", json.dumps(asdict(task))]
 
 
-def _swarm(serving: Serving, task: Task) -> Load:
+def _swarm(serving: Serving, task: Task, postgres: Postgres | None = None) -> Load:
     before_s, rss, database_s = (
         cpu_seconds(serving.pid),
         _rss(serving.pid),
-        _database_cpu_s(serving),
+        _database_cpu_s(postgres),
     )
     done = subprocess.run(
         _swarm_argv(task), stdout=subprocess.PIPE, cwd=REPOSITORY, env=plain_environ(), check=False
@@ -169,7 +305,7 @@ def _swarm(serving: Serving, task: Task) -> Load:
     return Load(
         outcome,
         (cpu_seconds(serving.pid) - before_s) / outcome.seconds,
-        (_database_cpu_s(serving) - database_s) / outcome.seconds,
+        (_database_cpu_s(postgres) - database_s) / outcome.seconds,
         _rss(serving.pid) - rss,
     )
 
@@ -189,9 +325,11 @@ def _check_all_stored(serving: Serving, done: Outcome) -> None:
         raise SystemExit(f"{stored} bytes are stored of {done.sent_lines * LINE_BYTES}")
 
 
-def _database_cpu_s(serving: Serving) -> float:
+def _database_cpu_s(postgres: Postgres | None) -> float:
     """What the database's processes have used; SQLite has none."""
-    return 0.0
+    if postgres is None:
+        return 0.0
+    return sum(cpu_seconds(pid) for pid in (postgres.pid, *descendants(postgres.pid)))
 
 
 def _rss(pid: int) -> int:

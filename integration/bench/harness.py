@@ -164,16 +164,18 @@ class Bench:
     def backend(self) -> Backend:
         return Backend(self.data_dir)
 
-    def environ(self, *, shipping: bool) -> dict[str, str]:
-        """The environment of a wrapper in a container, with a spool of its own that nothing overflows."""
+    def environ(self, *, shipping: bool, to: ServerState | None = None) -> dict[str, str]:
+        """The environment of a wrapper in a container, with a spool of its own that nothing overflows; it
+        ships ``to`` that backend, else to the bench's own."""
         self._runs += 1
         environ = plain_environ()
         environ[_P + "SPOOL_DIR"] = str(self.directory / f"spool-{self._runs}")
         environ[_P + "SPOOL_MAX_BYTES"] = "4G"
         environ[_P + "FLUSH_TIMEOUT_S"] = "60"
         if shipping:
-            environ[_P + "ENDPOINT"] = self.state.url + "/api/logs/ingest"
-            environ[_P + "TOKEN"] = self.state.ingest_token
+            state = to or self.state
+            environ[_P + "ENDPOINT"] = state.url + "/api/logs/ingest"
+            environ[_P + "TOKEN"] = state.ingest_token
         return environ
 
     def forget_spools(self) -> None:

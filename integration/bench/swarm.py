@@ -16,6 +16,7 @@ import os
 import sys
 from collections import deque
 from dataclasses import asdict, dataclass
+from functools import partial
 from time import monotonic, time_ns
 from typing import cast
 
@@ -36,13 +37,15 @@ _OPENED_WITHIN_S, _DONE_WITHIN_S = 30.0, 120.0
 @dataclass
 class Task:
     """What to do. ``line_rate`` lines a second from each for ``seconds``; 0: ``lines`` from each, as fast
-    as they are taken. ``lines`` 0 and ``line_rate`` 0: connect and hold still."""
+    as they are taken. ``lines`` 0 and ``line_rate`` 0: connect and hold still. ``is_spread``: each has a
+    deployment of its own, from that one on."""
 
     host: str
     port: int
     token: str
     connections: int
     deployment_id: int = 7
+    is_spread: bool = False
     line_rate: float = 0.0
     seconds: float = 0.0
     lines: int = 0
@@ -63,8 +66,9 @@ class Outcome:
 class Shipper(asyncio.Protocol):
     """One connection: upgrade, HELLO, batches, ACKs."""
 
-    def __init__(self, task: Task, latencies_s: list[float]) -> None:
+    def __init__(self, task: Task, number: int, latencies_s: list[float]) -> None:
         self._task = task
+        self._deployment_id = task.deployment_id + number * task.is_spread
         self._latencies_s = latencies_s
         self.session_id = os.urandom(16)
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,9 +103,7 @@ class Shipper(asyncio.Protocol):
                 return
             self._is_upgraded = True
             self._received = bytearray(rest)
-            about = describe(
-                deployment_id=self._task.deployment_id, started_at_us=time_ns() // 1000
-            )
+            about = describe(deployment_id=self._deployment_id, started_at_us=time_ns() // 1000)
             self._frame(messages.hello(self.session_id, about))
         at = 0
         while len(self._received) - at >= 2 and self._received[at + 1] < 126:
@@ -206,8 +208,10 @@ async def run(task: Task) -> Outcome:
         count = min(_CONNECT_AT_A_TIME, task.connections - at)
         made = await asyncio.gather(
             *(
-                loop.create_connection(lambda: Shipper(task, latencies_s), task.host, task.port)
-                for _ in range(count)
+                loop.create_connection(
+                    partial(Shipper, task, number, latencies_s), task.host, task.port
+                )
+                for number in range(at, at + count)
             )
         )
         shippers += [protocol for _, protocol in made]

@@ -214,7 +214,7 @@ async def accept(
     return True
 
 
-def close_message(code: CloseCode, reason: str) -> dict[str, object]:
+def close_message(code: int, reason: str) -> dict[str, object]:
     """ASGI's message that closes a WebSocket."""
     return {"type": "websocket.close", "code": int(code), "reason": reason}
 

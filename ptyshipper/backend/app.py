@@ -10,7 +10,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
+from ptyshipper.backend.viewers.terminal import TerminalEndpoint
+from ptyshipper.backend.viewers.watching import Gallery
 from ptyshipper.errors import BackendError, StoreError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
@@ -157,9 +159,13 @@ async def _run_on(
         *download.operations(store, access, turns),
         *login.operations(store, register, access),
     ]
+    gallery = Gallery(access)
     app: ASGIApp = Router(
         IngestEndpoint(hub, access, refusals),
-        ViewEndpoint(store, fanout, access),
+        [
+            ViewEndpoint(store, fanout, gallery, turns),
+            TerminalEndpoint(store, fanout, gallery, turns),
+        ],
         Starlette(
             routes=openapi.routes(operations), exception_handlers={HTTPException: refuse_unrouted}
         ),
@@ -224,9 +230,14 @@ class Router:
     """Sends each connection to its application. WebSockets go past Starlette, which would wrap
     every message of theirs."""
 
-    def __init__(self, ingest: ASGIApp, view: ViewEndpoint, http: ASGIApp) -> None:
+    def __init__(
+        self,
+        ingest: ASGIApp,
+        views: Sequence[ViewEndpoint | TerminalEndpoint],
+        http: ASGIApp,
+    ) -> None:
         self._ingest = ingest
-        self._view = view
+        self._views = views
         self._http = http
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -234,9 +245,11 @@ class Router:
             await self._http(scope, receive, send)
         elif scope["path"] == INGEST_PATH:
             await self._ingest(scope, receive, send)
-        elif self._view.matches(scope["path"]):
-            await self._view(scope, receive, send)
         else:
+            for view in self._views:
+                if view.matches(scope["path"]):
+                    await view(scope, receive, send)
+                    return
             await receive()
             await answer_upgrade(send, HTTPStatus.NOT_FOUND)
 

@@ -40,8 +40,8 @@ _POST: dict[str, Any] = {
 }
 _ANSWERS = {
     204: "stored",
-    400: "no such post, or no token",
-    403: "the token is not this deployment's",
+    400: "no such post",
+    403: "no token, or not this deployment's",
     413: "over 1 MiB, inflated",
     429: "too much in too short a time; come again after Retry-After seconds",
     503: "the store can't write at the moment",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptyshipper.backend import directory
+from ptyshipper.backend.memory import keep_large_blocks
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.errors import BackendError, StoreError, StoreOutdated, UsageError
@@ -51,6 +52,7 @@ async def open_anvilops(store_url: str | None) -> AnvilopsStore:
     if store_url is None:
         raise UsageError("--anvilops: give the URL of AnvilOps' own database with --store")
     _check(store_url)
+    keep_large_blocks()
     from ptyshipper.backend.bridge.store import AnvilopsStore
 
     store = await AnvilopsStore.open(store_url)
@@ -64,6 +66,7 @@ async def open_anvilops(store_url: str | None) -> AnvilopsStore:
 
 async def _open_database(url: str) -> Store:
     _check(url)
+    keep_large_blocks()
     # Loaded where it is needed: 8 MB.
     from ptyshipper.backend.store.postgres import PostgresStore
 

@@ -70,6 +70,12 @@ class Postgres:
     def log_path(self) -> Path:
         return self.directory / "log"
 
+    @property
+    def pid(self) -> int:
+        """The process whose children all others are."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, **settings: str) -> None:
         """Start it, and wait until it takes connections."""
         options = [f"-c{name}={value}" for name, value in (_SETTINGS | settings).items()]
@@ -117,8 +123,7 @@ class Postgres:
 
     def _processes(self) -> list[int]:
         """Its processes, the one first that would start others."""
-        assert self._process is not None
-        return [self._process.pid, *_children(self._process.pid)]
+        return [self.pid, *_children(self.pid)]
 
     def url(self, database: str) -> str:
         return f"postgresql://{_USER}@127.0.0.1:{self._port}/{database}"

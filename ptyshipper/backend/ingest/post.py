@@ -93,6 +93,8 @@ def _line(line: Any) -> PostedLine:
 
 
 def _integer(value: Any, least: int, most: int, what: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # to JSON, 1.0 is an integer
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
         raise PostRefused(f"{what} is no integer from {least} to {most}")
     return value

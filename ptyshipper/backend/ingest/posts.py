@@ -95,7 +95,7 @@ class Posts:
     async def _answer(self, request: Request) -> HTTPStatus:
         grant = await self._access.shipper(request.scope)
         if grant is HTTPStatus.UNAUTHORIZED:
-            return HTTPStatus.BAD_REQUEST  # as AnvilOps says it
+            return HTTPStatus.FORBIDDEN  # AnvilOps knows no 401
         if isinstance(grant, HTTPStatus):
             return grant
         _turn_away(self._hub.turned_away(grant.deployment_id))

@@ -21,7 +21,12 @@ SCHEMA = "ptyshipper"
 _SETTINGS = {
     "application_name": "ptyshipper",
     "search_path": SCHEMA,
-    "tcp_keepalives_idle": "60",  # seconds: routers forget connections that are silent for long
+    # Of a client that is gone or stands still in the middle of a transaction, the server is to let go
+    # soon: the others wait for its locks. Seconds; routers, too, forget connections that are silent.
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+    "idle_in_transaction_session_timeout": "20s",
     "jit": "off",  # every statement takes less time than compiling it would
     # Functions keep their plans, and make them while the tables are still empty.
     "enable_seqscan": "off",

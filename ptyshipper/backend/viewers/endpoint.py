@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import time
-from http import HTTPStatus
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
 
-from ptyshipper.backend.access import Access, View, accept, close_message
+from ptyshipper.backend.access import View
+from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Fanout, Subscription
 from ptyshipper.backend.faults import where
-from ptyshipper.backend.seats import NO_SEAT_RETRY_S
 from ptyshipper.backend.session import Chunk, records_from, session_id_of
 from ptyshipper.backend.store.base import Store
+from ptyshipper.backend.viewers.watching import Gallery, close
 from ptyshipper.errors import StoreError
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
@@ -34,13 +33,11 @@ log = logging.getLogger("ptyshipper.backend")
 class ViewEndpoint:
     """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
 
-    def __init__(self, store: Store, fanout: Fanout, access: Access) -> None:
+    def __init__(self, store: Store, fanout: Fanout, gallery: Gallery, turns: Turns) -> None:
         self._store = store
         self._fanout = fanout
-        self._access = access
-        # One read of history in a turn of the loop, however many viewers want one: ingest is ready
-        # in every turn.
-        self._history = asyncio.Lock()
+        self._gallery = gallery
+        self._turns = turns
 
     @staticmethod
     def matches(path: str) -> bool:
@@ -48,15 +45,9 @@ class ViewEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            view = await self._access.reader(scope)
-            if isinstance(view, HTTPStatus):
-                await accept(scope, receive, send, view, messages.VIEWER_SUBPROTOCOL)
-                return
-            with self._access.seat("records", scope) as has_seat:
-                refused = None if has_seat else HTTPStatus.SERVICE_UNAVAILABLE
-                if await accept(
-                    scope, receive, send, refused, messages.VIEWER_SUBPROTOCOL, NO_SEAT_RETRY_S
-                ):
+            subprotocol = messages.VIEWER_SUBPROTOCOL
+            async with self._gallery.enter(scope, receive, send, subprotocol, "records") as view:
+                if view is not None:
                     await self._serve(view, scope, receive, send)
         except OSError:
             pass  # it went away: ASGI's sign for that
@@ -64,35 +55,21 @@ class ViewEndpoint:
     async def _serve(self, view: View, scope: Scope, receive: Receive, send: Send) -> None:
         asked = _question(scope)
         if asked is None:
-            await _close(send, CloseCode.MALFORMED, "ask with from=<offset>&follow=<0|1>")
+            await close(send, CloseCode.MALFORMED, "ask with from=<offset>&follow=<0|1>")
             return
         path = _PATH.fullmatch(scope["path"])
         session_id = session_id_of(path[1]) if path else None
         if session_id is None:
-            await _close(send, CloseCode.NOT_FOUND, "there is no such session")
+            await close(send, CloseCode.NOT_FOUND, "there is no such session")
             return
         offset, follow = asked
         subscription = self._fanout.subscribe(session_id)
-        showing = asyncio.create_task(
-            self._show(view, session_id, offset, follow, subscription, send), name="viewer"
-        )
-        closing = list[asyncio.Task[None]]()
-
-        def lock_out() -> None:
-            showing.cancel()
-            reason = "the token was revoked or has expired"
-            closing.append(asyncio.create_task(_close(send, CloseCode.UNAUTHORIZED, reason)))
-
+        showing = self._show(view, session_id, offset, follow, subscription, send)
         try:
-            with self._access.watching(view, lock_out):
-                event = await receive()
-            if event["type"] != "websocket.disconnect":
-                showing.cancel()
-                await _close(send, CloseCode.MALFORMED, "a viewer sends nothing")
+            if await self._gallery.show(view, showing, receive, send, CloseCode.UNAUTHORIZED):
+                await close(send, CloseCode.MALFORMED, "a viewer sends nothing")
         finally:
-            showing.cancel()
             self._fanout.unsubscribe(session_id, subscription)
-            await asyncio.gather(showing, *closing, return_exceptions=True)
 
     async def _show(
         self,
@@ -107,7 +84,7 @@ class ViewEndpoint:
         try:
             session = await self._store.load(session_id)
             if session is None or not view.shows(session):
-                await _close(send, CloseCode.NOT_FOUND, "there is no such session")
+                await close(send, CloseCode.NOT_FOUND, "there is no such session")
                 return
             while True:
                 live = subscription.take(offset)
@@ -115,11 +92,10 @@ class ViewEndpoint:
                     await _send(send, messages.batch(live.first_offset, live.records))
                     offset = live.end_offset
                     continue
-                async with self._history:
+                async with self._turns.slice():
                     # The session first: what is committed in between is then read, or wakes.
                     session = await self._store.load(session_id) or session
                     stored = await self._store.chunks(session.number, offset, READ_BYTES)
-                    await asyncio.sleep(0)
                 if stored:
                     first_offset, records = _records_from(stored, offset)
                     offset = stored[-1].end_offset
@@ -129,17 +105,17 @@ class ViewEndpoint:
                 now_us = time.time_ns() // 1000
                 if not follow or session.state(now_us) != "running":
                     await _send(send, messages.summary(session.summary(now_us)))
-                    await _close(send, CloseCode.DONE, "")
+                    await close(send, CloseCode.DONE, "")
                     return
                 await subscription.wait(LOOK_EVERY_S)
         except StoreError as error:
             log.error("%s", error)
-            await _close(send, CloseCode.STORE, "the store can't be read at the moment")
+            await close(send, CloseCode.STORE, "the store can't be read at the moment")
         except (OSError, RuntimeError):
             pass  # it went away, or the server closed first: receive tells
         except Exception as error:
             log.error("a viewer's connection failed: %s", where(error))
-            await _close(send, CloseCode.INTERNAL, "the backend failed unexpectedly")
+            await close(send, CloseCode.INTERNAL, "the backend failed unexpectedly")
 
 
 def _records_from(chunks: list[Chunk], offset: int) -> tuple[int, bytes]:
@@ -162,10 +138,3 @@ def _question(scope: Scope) -> tuple[int, bool] | None:
 
 async def _send(send: Send, message: bytes) -> None:
     await send({"type": "websocket.send", "bytes": message})
-
-
-async def _close(send: Send, code: CloseCode, reason: str) -> None:
-    try:
-        await send(close_message(code, reason))
-    except (OSError, RuntimeError):
-        pass  # it went away, or the server closed first

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptyshipper.backend.entries import reading
+from ptyshipper.backend.entries import reading, turns
 from ptyshipper.backend.entries.derive import Derivation, Wanted
 from ptyshipper.backend.entries.entry import Entry
 from ptyshipper.backend.entries.needle import Needle
@@ -136,8 +136,9 @@ def test_scan_goes_on_where_the_session_does() -> None:
     assert asyncio.run(read()) == [["one"], ["tw"], ["two"]]
 
 
-def test_search_of_much_leaves_the_loop_to_others() -> None:
-    """While it reads 20 MB in which there is nothing, everybody else is run hundreds of times."""
+def test_search_leaves_the_loop_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody else is run after every slice, though there is nothing to be told of any."""
+    monkeypatch.setattr(turns, "SLICE_S", 0.0)
     session, chunks = session_of([output(b"nothing here\n" * 4_800) * 4] * 80)
 
     async def read() -> int:

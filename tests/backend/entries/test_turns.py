@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from ptyshipper.backend.entries import turns as turns_module
 from ptyshipper.backend.entries.turns import Turns
 
 
-def test_one_slice_in_a_turn_of_the_loop() -> None:
-    """Three readers, each with three slices; a shipper runs before every one of them."""
+def test_one_slice_in_a_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When each takes all of it: three readers, a shipper runs before every slice of theirs."""
+    monkeypatch.setattr(turns_module, "SLICE_S", 0.0)
 
     async def scenario() -> list[str]:
         turns, seen = Turns(), list[str]()
@@ -30,6 +34,32 @@ def test_one_slice_in_a_turn_of_the_loop() -> None:
     readers = "".join(seen).split("-")
     assert all(len(each) <= 1 for each in readers)
     assert sorted("".join(readers)) == list("aaabbbccc")
+
+
+def test_short_slices_share_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred readers who hardly do anything do not wait for a hundred turns each."""
+    monkeypatch.setattr(turns_module, "SLICE_S", 60.0)
+
+    async def scenario() -> int:
+        turns, others = Turns(), 0
+
+        async def ship() -> None:
+            nonlocal others
+            while True:
+                others += 1
+                await asyncio.sleep(0)
+
+        async def read() -> None:
+            for _ in range(100):
+                async with turns.slice():
+                    pass
+
+        shipping = asyncio.create_task(ship())
+        await asyncio.gather(*(read() for _ in range(100)))
+        shipping.cancel()
+        return others
+
+    assert asyncio.run(scenario()) < 300
 
 
 def test_reader_that_leaves_in_its_slice_holds_up_nobody() -> None:

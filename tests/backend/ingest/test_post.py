@@ -42,6 +42,7 @@ def line(**fields: Any) -> bytes:
         line(surplus=1),
         line(timestamp=0),
         line(timestamp=-5),
+        line(timestamp=1.0),
         line(timestamp=253_402_300_800_000),  # the year 10000: the real one answers 500
         line(content="\0 \ud800 \x1b[2J \r"),
         line(content=""),
@@ -77,6 +78,8 @@ def test_taken(body: bytes) -> None:
         line(timestamp=1.5),
         line(timestamp="1"),
         line(timestamp=2**60),
+        line(timestamp=1e300),
+        line(timestamp=float("nan")),
         line(stream="STDOUT"),
         line(stream=["stdout"]),
         line(content=None),

@@ -113,9 +113,9 @@ def test_refusals(server: Server) -> None:
         "bomb": send(server, gzip.compress(bytes(50 * MAX_BODY_BYTES)), encoding="gzip"),
     }
     assert statuses == {
-        "no token": 400,
-        "basic": 400,
-        "empty": 400,
+        "no token": 403,
+        "basic": 403,
+        "empty": 403,
         "wrong": 403,
         "a reader's": 403,
         "no JSON": 400,

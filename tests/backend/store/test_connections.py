@@ -7,8 +7,16 @@ import asyncio
 import asyncpg
 import pytest
 
-from ptyshipper.backend.store.connections import Connection, Connections, connect, one_line, place
+from ptyshipper.backend.store.connections import (
+    _SETTINGS,
+    Connection,
+    Connections,
+    connect,
+    one_line,
+    place,
+)
 from ptyshipper.errors import StoreError
+from tests.support.patience import PATIENCE_S
 from tests.support.postgres import Postgres, ask
 
 
@@ -70,6 +78,18 @@ async def test_connection_that_the_server_closed_is_replaced(database: str) -> N
     await gone.wait()
     assert await backend_pid(connections) != first
     connections.close()
+
+
+async def test_client_that_stands_still_in_a_transaction_is_thrown_out(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks would hold everybody up."""
+    monkeypatch.setitem(_SETTINGS, "idle_in_transaction_session_timeout", "100ms")
+    connection = await connect(database)
+    gone = asyncio.Event()
+    connection.add_termination_listener(lambda _: gone.set())
+    await connection.execute("BEGIN")
+    await asyncio.wait_for(gone.wait(), PATIENCE_S)
 
 
 async def test_commits_are_synced_whatever_the_database_says(database: str) -> None:
