@@ -153,6 +153,9 @@ async def _copy_again(url: str, at_a_time: int) -> float:
     """Seconds that the rows of ``"Log"`` take into a table like it, so many a transaction."""
     connection = await asyncpg.connect(url)
     await connection.execute('CREATE TABLE again (LIKE "Log" INCLUDING ALL)')
+    await connection.execute(
+        'ALTER TABLE again ADD FOREIGN KEY ("deploymentId") REFERENCES "Deployment"'
+    )
     columns = ["type", "deploymentId", "timestamp", "index", "content", "podName", "stream"]
     quoted = ", ".join(f'"{column}"' for column in columns)
     rows = [tuple(row) for row in await connection.fetch(f'SELECT {quoted} FROM "Log" ORDER BY id')]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from http import HTTPStatus
 from typing import NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from ptyshipper.backend import browser
 from ptyshipper.backend.credentials import Kind
 from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register
+from ptyshipper.backend.seats import Seats
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Token
 from ptyshipper.backend.tokens import Tokens
@@ -78,6 +79,7 @@ class Access:
         refusals: told of everybody who is refused.
         public_url: where browsers find this backend, if not at the address that they name.
         apps: whose secrets are good as well.
+        seats: for readers who stay; None: any number of them.
     """
 
     def __init__(
@@ -87,12 +89,14 @@ class Access:
         refusals: Refusals,
         public_url: str | None = None,
         apps: Apps | None = None,
+        seats: Seats | None = None,
     ) -> None:
         self._issued = issued
         self._register = register
         self._refusals = refusals
         self.public_url = public_url
         self._apps = apps
+        self._seats = seats or Seats()
 
     async def shipper(self, scope: Scope) -> Grant | HTTPStatus:
         """What the token in the headers grants."""
@@ -159,6 +163,14 @@ class Access:
         except StoreError as error:
             log.error("%s", error)
             return HTTPStatus.SERVICE_UNAVAILABLE
+
+    @contextmanager
+    def seat(self, kind: str, scope: Scope) -> Iterator[bool]:
+        """A seat for a reader who stays, for as long as this lasts; False where all are taken."""
+        with self._seats.seat(kind) as has_seat:
+            if not has_seat:
+                self._refusals.note("viewer", "seats", scope)
+            yield has_seat
 
     def watching(
         self, admitted: Grant | View, close: Callable[[], object]

@@ -41,6 +41,7 @@ from ptyshipper.backend.proxies import BehindProxies
 from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register, make_link
 from ptyshipper.backend.retention import Retention, keep_to
+from ptyshipper.backend.seats import Seats
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.stores import open_anvilops, open_store
 from ptyshipper.backend.tls import Certificate
@@ -48,7 +49,6 @@ from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
-from ptyshipper.backend.viewers.seats import Seats
 from ptyshipper.backend.viewers.terminal import TerminalEndpoint
 from ptyshipper.backend.viewers.watching import Gallery
 from ptyshipper.errors import BackendError, StoreError
@@ -143,8 +143,9 @@ async def _run_on(
     allowance = Allowance(Limits(settings.max_sessions, settings.max_rate_bytes_per_s))
     hub = Hub(store, committer, allowance, counts)
     refusals = Refusals(counts)
-    access = Access(issued, register, refusals, settings.public_url, bridge)
-    health, seats, turns = Health(store), Seats(settings.max_viewers), Turns()
+    seats = Seats(settings.max_viewers)
+    access = Access(issued, register, refusals, settings.public_url, bridge, seats)
+    health, turns = Health(store), Turns()
     metrics = Metrics(counts, hub, committer, fanout, seats)
     posts = Posts(committer, access, hub, refusals)
     operations = [
@@ -158,7 +159,7 @@ async def _run_on(
         *download.operations(store, access, turns),
         *login.operations(store, register, access),
     ]
-    gallery = Gallery(access, seats, refusals)
+    gallery = Gallery(access)
     app: ASGIApp = Router(
         IngestEndpoint(hub, access, refusals),
         [
@@ -207,9 +208,8 @@ async def _run_on(
         await server.serve()
     for chore in chores:
         chore.cancel()
-    await committer.close(
-        FLUSH_WITHIN_S
-    )  # the goodbyes left something: who is not connected any more
+    # The goodbyes left something to store: who is not connected any more.
+    await committer.close(FLUSH_WITHIN_S)
     log.info("stopped")
 
 

@@ -24,7 +24,7 @@ from ptyshipper.backend.counts import Counts, Histogram
 from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.hub import Hub
-from ptyshipper.backend.viewers.seats import Seats
+from ptyshipper.backend.seats import Seats
 
 PREFIX = "ptyshipper_"
 

@@ -15,7 +15,7 @@ from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.ingest.committer import Committer
 from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.metrics import COUNTERS, HISTOGRAMS, LABELLED, Metrics
-from ptyshipper.backend.viewers.seats import Seats
+from ptyshipper.backend.seats import Seats
 from tests.backend.ingest.test_committer import FakeStore
 
 

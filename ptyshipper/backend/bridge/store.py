@@ -12,12 +12,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Iterable, Sequence
+from io import BytesIO
 from typing import NamedTuple
 
 import asyncpg
 
 from ptyshipper.backend.bridge.apps import App, app_of
-from ptyshipper.backend.bridge.rows import COLUMNS, PAUSE_S, TIMESTAMPS, Budget, Follower, Portion
+from ptyshipper.backend.bridge.rows import (
+    BURST,
+    COLUMNS,
+    PAUSE_S,
+    TIMESTAMPS,
+    Budget,
+    Follower,
+    Portion,
+)
+from ptyshipper.backend.entries.entry import Entry
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.faults import where
@@ -33,6 +43,7 @@ LOOK_EVERY_S = 30.0
 AGAIN_AFTER_S = 1.0
 LEFT_AT_A_TIME = 1_000
 SESSIONS_AT_A_TIME = 32
+GATHER_S = 0.008
 
 _TIMESTAMPS = """
     SELECT data_type FROM information_schema.columns
@@ -71,6 +82,13 @@ class _Batch(NamedTuple):
     portion: Portion
 
 
+class _Ready(NamedTuple):
+    """Rows that were read back, and whether they were written: False where another process had done it."""
+
+    batch: _Batch
+    is_written: asyncio.Future[bool]
+
+
 class AnvilopsStore(PostgresStore):
     """A ``Store`` in AnvilOps' own database. ``open`` makes one."""
 
@@ -83,6 +101,8 @@ class AnvilopsStore(PostgresStore):
         self._followers: dict[int, Follower] = {}
         self._behind: dict[int, bytes] = {}
         self._is_behind = asyncio.Event()
+        self._ready: list[_Ready] = []
+        self._flushing: asyncio.Task[None] | None = None
         self._in_hand: dict[int, asyncio.Task[None]] = {}
 
     async def prepare(self) -> None:
@@ -155,10 +175,8 @@ class AnvilopsStore(PostgresStore):
             if session.number in self._in_hand or not follower.follows(chunk):
                 self._lag(follower)
                 continue
-            deployment_id = session.description.deployment_id
-            assert deployment_id is not None
-            portion = follower.read(chunk, self._budget.left(deployment_id, now_s))
-            self._budget.spend(deployment_id, len(portion.rows), now_s)
+            portion = follower.read(chunk, self._budget.left(follower.deployment_id, now_s))
+            self._budget.spend(follower.deployment_id, len(portion.rows), now_s)
             found.append(_Batch(index, follower, portion))
         return found
 
@@ -172,10 +190,10 @@ class AnvilopsStore(PostgresStore):
             for row in await connection.fetch(_MOVE_ON, *map(list, zip(*moving, strict=True)))
         }
         kept = [batch for batch in batches if batch.follower.session.number in moved]
-        rows = [row.values(self._timestamps) for batch in kept for row in batch.portion.rows]
+        rows = "".join(row for batch in kept for row in batch.portion.rows)
         if rows:
-            await connection.copy_records_to_table(
-                "Log", schema_name="public", columns=COLUMNS, records=rows
+            await connection.copy_to_table(
+                "Log", schema_name="public", columns=COLUMNS, source=BytesIO(rows.encode())
             )
             await connection.execute(_NOTIFY, sorted(_channels(kept)))
         return moved
@@ -186,7 +204,10 @@ class AnvilopsStore(PostgresStore):
             return []
         deployments = [session.description.deployment_id for session in asked.values()]
         rows = await connection.fetch(_FOLLOW, list(asked), deployments)
-        return [Follower(asked[number], app_id, logged) for number, app_id, logged in rows]
+        return [
+            Follower(asked[number], app_id, logged, self._timestamps)
+            for number, app_id, logged in rows
+        ]
 
     def _follow(self, follower: Follower) -> None:
         self._followers[follower.session.number] = follower
@@ -282,34 +303,80 @@ class AnvilopsStore(PostgresStore):
 
     async def _read_back(self, follower: Follower, session: Session) -> None:
         async with self.others.lend("read") as connection:
-            found = await self._find(connection, [session])
-        if not found:
+            known = await self._find(connection, [session])
+        if not known:
             self._forget(session.number)
             return
-        follower.logged, follower.session = found[0].logged, session
+        follower.logged, follower.session = known[0].logged, session
         scan = await self._reader.scan(session, follower.logged)
-        async for waiting in scan.slices():
-            while True:
-                deployment_id = session.description.deployment_id
-                assert deployment_id is not None
-                most = self._budget.left(deployment_id, _now_s())
-                if waiting and most <= 0:
-                    await asyncio.sleep(PAUSE_S)
-                    continue
-                portion = follower.portion(iter(waiting), most)
-                if portion.now == portion.was:
-                    break
-                self._budget.spend(deployment_id, len(portion.rows), _now_s())
-                async with self.writer.lend("written") as connection, connection.transaction():
-                    moved = await self._write_rows(connection, [_Batch(0, follower, portion)])
-                if not moved:
-                    self._lag(follower)  # another process has done it
-                    return
-                follower.logged = portion.now
-                if portion.is_all:
-                    break
-                waiting = [each for each in waiting if (each.number or 0) >= portion.now]
+        waiting, slices, is_at_end = list[Entry](), scan.slices(), False
+        ready: _Ready | None = None
+        while waiting or ready is not None or not is_at_end:
+            # The next are read while the ones before are written.
+            while len(waiting) < BURST and not is_at_end:
+                found = await anext(slices, None)
+                waiting += found or ()
+                is_at_end = found is None
+            if ready is not None and not await ready.is_written:
+                self._lag(follower)  # another process has done it
+                return
+            ready = await self._make_ready(follower, waiting) if waiting else None
+            waiting = [each for each in waiting if (each.number or 0) >= follower.logged]
         follower.resume(scan.derivation)
+
+    async def _make_ready(self, follower: Follower, waiting: list[Entry]) -> _Ready:
+        """Have the first of what waits written, as soon as some may come."""
+        while (most := self._budget.left(follower.deployment_id, _now_s())) <= 0:
+            await asyncio.sleep(PAUSE_S / 4)
+        portion = follower.portion(iter(waiting), most)
+        self._budget.spend(follower.deployment_id, len(portion.rows), _now_s())
+        follower.logged = portion.now
+        ready = _Ready(_Batch(0, follower, portion), asyncio.get_running_loop().create_future())
+        self._ready.append(ready)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="bridge rows")
+        return ready
+
+    async def _flush(self) -> None:
+        """Write what is ready of all sessions in one transaction, and again what became ready meanwhile."""
+        try:
+            while self._ready:
+                await self._gather()
+                ready, self._ready = self._ready, []
+                try:
+                    await self._write_ready(ready)
+                except StoreError as error:
+                    is_one_s = isinstance(
+                        error.__cause__, asyncpg.IntegrityConstraintViolationError
+                    )
+                    for each in ready:
+                        # One of them is of a deployment that is gone: which, shows by itself.
+                        await self._write_alone(each, None if is_one_s else error)
+        finally:
+            self._flushing = None
+
+    async def _gather(self) -> None:
+        """Wait a moment for the other sessions that are read back: a transaction takes as long for a few
+        rows as for thousands, and who just misses one would go on missing every other."""
+        due_s = _now_s() + GATHER_S
+        while len(self._ready) < len(self._in_hand) and _now_s() < due_s:
+            await asyncio.sleep(GATHER_S / 8)
+
+    async def _write_alone(self, ready: _Ready, error: StoreError | None) -> None:
+        try:
+            if error is not None:
+                raise error
+            await self._write_ready([ready])
+        except StoreError as failure:
+            if not ready.is_written.done():
+                ready.is_written.set_exception(failure)
+
+    async def _write_ready(self, ready: list[_Ready]) -> None:
+        async with self.writer.lend("written") as connection, connection.transaction():
+            moved = await self._write_rows(connection, [each.batch for each in ready])
+        for each in ready:
+            if not each.is_written.done():
+                each.is_written.set_result(each.batch.follower.session.number in moved)
 
 
 def _channels(batches: Iterable[_Batch]) -> set[str]:

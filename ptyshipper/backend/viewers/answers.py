@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.seats import NO_SEAT_RETRY_S
 from ptyshipper.errors import StoreError
 
 log = logging.getLogger("ptyshipper.backend")
@@ -99,7 +100,7 @@ def guarded(access: Access, handler: Handler) -> Endpoint:
                 return refusal(view, headers=bearer if view is HTTPStatus.UNAUTHORIZED else None)
             answered = await handler(request, view)
             is_long = isinstance(answered, StreamingResponse)
-            return _UntilLockedOut(answered, access, view) if is_long else answered
+            return _Staying(answered, access, view) if is_long else answered
         except Refused as refused:
             return refusal(refused.status, refused.message)
         except StoreError as error:
@@ -112,8 +113,8 @@ def guarded(access: Access, handler: Handler) -> Endpoint:
     return endpoint
 
 
-class _UntilLockedOut(Response):
-    """A stream that breaks off once its reader's token is good no more."""
+class _Staying(Response):
+    """A stream: it takes a seat, and breaks off once its reader's token is good no more."""
 
     def __init__(self, stream: Response, access: Access, view: View) -> None:
         self._stream = stream
@@ -123,5 +124,14 @@ class _UntilLockedOut(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         task = asyncio.current_task()
         assert task is not None
-        with self._access.watching(self._view, task.cancel):
-            await self._stream(scope, receive, send)
+        with self._access.seat("stream", scope) as has_seat:
+            if not has_seat:
+                full = refusal(
+                    HTTPStatus.SERVICE_UNAVAILABLE,
+                    "too many look on; come again later",
+                    {"retry-after": str(NO_SEAT_RETRY_S)},
+                )
+                await full(scope, receive, send)
+                return
+            with self._access.watching(self._view, task.cancel):
+                await self._stream(scope, receive, send)

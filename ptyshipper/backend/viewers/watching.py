@@ -10,8 +10,7 @@ from http import HTTPStatus
 from starlette.types import Receive, Scope, Send
 
 from ptyshipper.backend.access import Access, View, accept, close_message
-from ptyshipper.backend.refusals import Refusals
-from ptyshipper.backend.viewers.seats import NO_SEAT_RETRY_S, Seats
+from ptyshipper.backend.seats import NO_SEAT_RETRY_S
 
 LOCKED_OUT = "the token was revoked or has expired"
 
@@ -19,10 +18,8 @@ LOCKED_OUT = "the token was revoked or has expired"
 class Gallery:
     """Lets viewers in: who may read, while there are seats, for as long as their token is good."""
 
-    def __init__(self, access: Access, seats: Seats, refusals: Refusals) -> None:
+    def __init__(self, access: Access) -> None:
         self._access = access
-        self._seats = seats
-        self._refusals = refusals
 
     @asynccontextmanager
     async def enter(
@@ -34,10 +31,8 @@ class Gallery:
             await accept(scope, receive, send, view, subprotocol)
             yield None
             return
-        with self._seats.seat(kind) as has_seat:
+        with self._access.seat(kind, scope) as has_seat:
             refused = None if has_seat else HTTPStatus.SERVICE_UNAVAILABLE
-            if not has_seat:
-                self._refusals.note("viewer", "seats", scope)
             is_in = await accept(scope, receive, send, refused, subprotocol, NO_SEAT_RETRY_S)
             yield view if is_in else None
 

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from typing import NamedTuple
 
 import pytest
 
-from ptyshipper.backend.bridge.rows import BURST, PAUSE_S, TIMESTAMPS, Budget, Follower, LogRow
+from ptyshipper.backend.bridge.rows import BURST, PAUSE_S, TIMESTAMPS, Budget, Follower
 from ptyshipper.backend.session import Chunk, Session
 from ptyshipper.records import Kind
 from tests.support.chunked import session_of
 from tests.support.server import exit_record, output, start_record
 
+DATES = "timestamp without time zone"
+
 
 def followed(*batches: bytes) -> tuple[Follower, list[Chunk]]:
     """A session that is followed from its beginning, and what comes."""
     session, chunks = session_of(batches)
-    return Follower(Session(session.id, session.description, number=1), 7, 0), chunks
+    return Follower(Session(session.id, session.description, number=1), 7, 0, DATES), chunks
 
 
-def texts(rows: list[LogRow]) -> list[str]:
-    return [row.content for row in rows]
+class LogRow(NamedTuple):
+    """A row of COPY's text format, taken apart."""
+
+    type: str
+    deployment_id: str
+    time: str
+    index: str
+    content: str
+    pod: str
+    stream: str
+
+
+def rows_of(rows: list[str]) -> list[LogRow]:
+    assert all(row.endswith("\n") and row.count("\n") == 1 for row in rows)
+    return [LogRow(*row.rstrip("\n").split("\t")) for row in rows]
+
+
+def texts(rows: list[str]) -> list[str]:
+    return [row.content for row in rows_of(rows)]
 
 
 def test_chunks_are_read_on_their_way_in() -> None:
@@ -65,7 +84,7 @@ def test_session_that_was_left_with_an_open_line_is_read_back() -> None:
     session, chunks = session_of([output(b"a\nb"), output(b"c\n")])
     stored = Session(session.id, session.description, number=1, entries=1)
     stored.next_offset, stored.open_lines = chunks[0].end_offset, (0, -1, -1)
-    assert not Follower(stored, 7, 1).follows(chunks[1])
+    assert not Follower(stored, 7, 1, DATES).follows(chunks[1])
 
 
 def test_rows_are_in_the_order_in_which_they_are_read() -> None:
@@ -77,21 +96,33 @@ def test_rows_are_in_the_order_in_which_they_are_read() -> None:
     )
     rows = follower.read(chunk, BURST).rows
     assert texts(rows) == ["err", "slower"]
-    assert sorted(rows, key=lambda row: (row.time_us, row.place)) == rows
+    found = rows_of(rows)
+    assert sorted(found, key=lambda row: (row.time, int(row.index))) == found
 
 
-def test_nul_is_no_text_for_postgres() -> None:
-    follower, (chunk,) = followed(output(b"a\0b\n"))
-    assert texts(follower.read(chunk, BURST).rows) == ["a\ufffdb"]
+def test_content_is_escaped_as_copy_reads_it() -> None:
+    """And a NUL is no text for Postgres."""
+    follower, (chunk,) = followed(output(b"a\0b\tc\\d\re\x1b\n"))
+    assert texts(follower.read(chunk, BURST).rows) == ["a\ufffdb\\tc\\\\d\\re\x1b"]
 
 
-@pytest.mark.parametrize("type", TIMESTAMPS)
-def test_time_is_in_milliseconds_whatever_the_column(type: str) -> None:
-    row = LogRow("RUNTIME", 1, 1_700_000_000_123_456, 0, "x", "web-0", "stdout")
-    value = row.values(type)[2]
-    if isinstance(value, datetime):
-        value = int(value.replace(tzinfo=UTC).timestamp() * 1000)
-    assert value == 1_700_000_000_123
+@pytest.mark.parametrize(
+    ("type", "written"),
+    [
+        ("timestamp without time zone", "2023-11-14 22:13:20.123"),
+        ("timestamp with time zone", "2023-11-14 22:13:20.123+00"),
+        ("bigint", "1700000000123"),
+    ],
+)
+def test_time_is_in_milliseconds_whatever_the_column(type: str, written: str) -> None:
+    assert TIMESTAMPS[type](1_700_000_000_123_456) == written
+
+
+def test_row_has_every_column() -> None:
+    follower, (chunk,) = followed(output(b"hi\n", Kind.STDERR, time_us=1_000))
+    assert rows_of(follower.read(chunk, BURST).rows) == [
+        LogRow("RUNTIME", "7", "2023-11-14 22:13:20.001", "0", "hi", "web-0", "stderr")
+    ]
 
 
 def test_budget_is_a_burst_in_a_pause_for_each_deployment() -> None:

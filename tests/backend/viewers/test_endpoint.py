@@ -191,6 +191,8 @@ def test_of_too_many_viewers_the_last_is_told_when_to_come(tmp_path: Path) -> No
                 assert caught.value.response.status_code == 503
                 assert int(caught.value.response.headers["retry-after"]) > 0
                 assert metrics_of(server)["ptyshipper_viewers kind=records"] == 2
+                stream = f"/api/sessions/{shipper.session_id.hex()}/search?q=x"
+                assert server.get(stream)[0] == 503, "streams take seats, too"
             until(lambda: metrics_of(server)["ptyshipper_viewers kind=records"] == 1, "one left")
             assert server.records(shipper.session_id) == start_record()
         shipper.socket.close()

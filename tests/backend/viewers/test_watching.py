@@ -13,7 +13,7 @@ import pytest
 from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.refusals import Refusals
-from ptyshipper.backend.viewers.seats import Seats
+from ptyshipper.backend.seats import Seats
 from ptyshipper.backend.viewers.watching import LOCKED_OUT, Gallery, close
 
 SUBPROTOCOL = "v1.test"
@@ -23,8 +23,11 @@ SCOPE = {"type": "websocket", "headers": [], "subprotocols": [SUBPROTOCOL], "cli
 class FakeAccess:
     """Lets in whoever it was told to; ``lock_out`` is what a sweep would call."""
 
+    seat = Access.seat
+
     def __init__(self, answer: View | HTTPStatus) -> None:
         self._answer = answer
+        self._seats, self._refusals = Seats(), Refusals(Counts())
         self.lock_out: Callable[[], None] | None = None
 
     async def reader(self, _: Any) -> View | HTTPStatus:
@@ -54,7 +57,8 @@ class Peer:
 
 def gallery(access: FakeAccess, seats: int = 9) -> tuple[Gallery, Counts]:
     counts = Counts()
-    return Gallery(cast(Access, access), Seats(seats), Refusals(counts)), counts
+    access._seats, access._refusals = Seats(seats), Refusals(counts)
+    return Gallery(cast(Access, access)), counts
 
 
 async def enter(gallery: Gallery, peer: Peer) -> View | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ptyshipper.backend.viewers.seats import Seats
+from ptyshipper.backend.seats import Seats
 
 
 def test_seats_are_taken_and_given_back_whatever_happens() -> None:
