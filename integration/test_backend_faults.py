@@ -89,11 +89,10 @@ def check_complete(server: Server, runs: list[WrappedWriter]) -> None:
 @contextmanager
 def two_on_one_database(postgres: Postgres, tmp_path: Path) -> Iterator[list[Server]]:
     """The same token is good at both."""
-    url = postgres.database()
     one, other = tmp_path / "one", tmp_path / "other"
     for place in (one, other):
         place.mkdir()
-    with running_server(one, store_url=url) as first:
+    with postgres.database() as url, running_server(one, store_url=url) as first:
         (other / "data").mkdir(mode=0o700)
         shutil.copy(first.data_dir / "tokens.json", other / "data")
         with running_server(other, store_url=url) as second:
@@ -139,7 +138,7 @@ def test_a_database_that_hangs_is_a_bounded_memory_and_no_loss(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     """While it hangs, floods of more than the bound are turned away; afterwards everything arrives."""
-    with running_server(tmp_path, store_url=postgres.database()) as server:
+    with postgres.database() as url, running_server(tmp_path, store_url=url) as server:
         runs = write_through(server, tmp_path)
         until(lambda: is_shipping(server, runs), "all of them ship")
         floods = [Shipper(server, os.urandom(16)) for _ in range(100)]
@@ -164,8 +163,7 @@ def test_a_database_that_hangs_does_not_keep_it_from_ending(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     """What it had not stored was not acknowledged, and it says no more than that."""
-    url = postgres.database()
-    with running_server(tmp_path, store_url=url) as server:
+    with postgres.database() as url, running_server(tmp_path, store_url=url) as server:
         shipper = Shipper(server, os.urandom(16))
         shipper.ship(BATCH)
         postgres.freeze()
