@@ -86,22 +86,29 @@ def check_complete(server: Server, runs: list[WrappedWriter]) -> None:
         run.check_complete(server, status)
 
 
+@pytest.fixture
+def url(postgres: Postgres) -> Iterator[str]:
+    """A database of the test's own."""
+    with postgres.database() as found:
+        yield found
+
+
 @contextmanager
-def two_on_one_database(postgres: Postgres, tmp_path: Path) -> Iterator[list[Server]]:
+def two_on_one_database(url: str, tmp_path: Path) -> Iterator[list[Server]]:
     """The same token is good at both."""
     one, other = tmp_path / "one", tmp_path / "other"
     for place in (one, other):
         place.mkdir()
-    with postgres.database() as url, running_server(one, store_url=url) as first:
+    with running_server(one, store_url=url) as first:
         (other / "data").mkdir(mode=0o700)
         shutil.copy(first.data_dir / "tokens.json", other / "data")
         with running_server(other, store_url=url) as second:
             yield [first, second]
 
 
-def test_who_is_sent_away_goes_on_at_the_other_replica(postgres: Postgres, tmp_path: Path) -> None:
+def test_who_is_sent_away_goes_on_at_the_other_replica(url: str, tmp_path: Path) -> None:
     """A rolling restart: each of the two is drained while the other takes over, again and again."""
-    with two_on_one_database(postgres, tmp_path) as replicas, TcpProxy(0) as service:
+    with two_on_one_database(url, tmp_path) as replicas, TcpProxy(0) as service:
         service.target_port = port_of(replicas[0])
         runs = write_through(replicas[0], tmp_path, service.url())
         until(lambda: is_shipping(replicas[0], runs), "all of them ship")
@@ -113,8 +120,8 @@ def test_who_is_sent_away_goes_on_at_the_other_replica(postgres: Postgres, tmp_p
         check_complete(replicas[0], runs)
 
 
-def test_a_replica_that_is_killed_loses_nothing(postgres: Postgres, tmp_path: Path) -> None:
-    with two_on_one_database(postgres, tmp_path) as replicas, TcpProxy(0) as service:
+def test_a_replica_that_is_killed_loses_nothing(url: str, tmp_path: Path) -> None:
+    with two_on_one_database(url, tmp_path) as replicas, TcpProxy(0) as service:
         service.target_port = port_of(replicas[0])
         runs = write_through(replicas[0], tmp_path, service.url())
         until(lambda: is_shipping(replicas[0], runs), "all of them ship")
@@ -135,10 +142,10 @@ def test_restarts_one_after_another_on_the_same_data(tmp_path: Path) -> None:
 
 
 def test_a_database_that_hangs_is_a_bounded_memory_and_no_loss(
-    postgres: Postgres, tmp_path: Path
+    postgres: Postgres, url: str, tmp_path: Path
 ) -> None:
     """While it hangs, floods of more than the bound are turned away; afterwards everything arrives."""
-    with postgres.database() as url, running_server(tmp_path, store_url=url) as server:
+    with running_server(tmp_path, store_url=url) as server:
         runs = write_through(server, tmp_path)
         until(lambda: is_shipping(server, runs), "all of them ship")
         floods = [Shipper(server, os.urandom(16)) for _ in range(100)]
@@ -160,10 +167,10 @@ def test_a_database_that_hangs_is_a_bounded_memory_and_no_loss(
 
 
 def test_a_database_that_hangs_does_not_keep_it_from_ending(
-    postgres: Postgres, tmp_path: Path
+    postgres: Postgres, url: str, tmp_path: Path
 ) -> None:
     """What it had not stored was not acknowledged, and it says no more than that."""
-    with postgres.database() as url, running_server(tmp_path, store_url=url) as server:
+    with running_server(tmp_path, store_url=url) as server:
         shipper = Shipper(server, os.urandom(16))
         shipper.ship(BATCH)
         postgres.freeze()

@@ -43,6 +43,7 @@ LOOK_EVERY_S = 30.0
 AGAIN_AFTER_S = 1.0
 LEFT_AT_A_TIME = 1_000
 SESSIONS_AT_A_TIME = 32
+GATHER_S = 0.008
 
 _TIMESTAMPS = """
     SELECT data_type FROM information_schema.columns
@@ -309,36 +310,38 @@ class AnvilopsStore(PostgresStore):
         follower.logged, follower.session = known[0].logged, session
         scan = await self._reader.scan(session, follower.logged)
         waiting, slices, is_at_end = list[Entry](), scan.slices(), False
-        while waiting or not is_at_end:
+        ready: _Ready | None = None
+        while waiting or ready is not None or not is_at_end:
+            # The next are read while the ones before are written.
             while len(waiting) < BURST and not is_at_end:
                 found = await anext(slices, None)
                 waiting += found or ()
                 is_at_end = found is None
-            if waiting and not await self._write_portion(follower, waiting):
+            if ready is not None and not await ready.is_written:
                 self._lag(follower)  # another process has done it
                 return
+            ready = await self._make_ready(follower, waiting) if waiting else None
             waiting = [each for each in waiting if (each.number or 0) >= follower.logged]
         follower.resume(scan.derivation)
 
-    async def _write_portion(self, follower: Follower, waiting: list[Entry]) -> bool:
-        """Make rows of the first that wait, as soon as some may come; False: they are rows by now."""
+    async def _make_ready(self, follower: Follower, waiting: list[Entry]) -> _Ready:
+        """Have the first of what waits written, as soon as some may come."""
         while (most := self._budget.left(follower.deployment_id, _now_s())) <= 0:
             await asyncio.sleep(PAUSE_S / 4)
         portion = follower.portion(iter(waiting), most)
         self._budget.spend(follower.deployment_id, len(portion.rows), _now_s())
+        follower.logged = portion.now
         ready = _Ready(_Batch(0, follower, portion), asyncio.get_running_loop().create_future())
         self._ready.append(ready)
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush(), name="bridge rows")
-        if await ready.is_written:
-            follower.logged = portion.now
-            return True
-        return False
+        return ready
 
     async def _flush(self) -> None:
         """Write what is ready of all sessions in one transaction, and again what became ready meanwhile."""
         try:
             while self._ready:
+                await self._gather()
                 ready, self._ready = self._ready, []
                 try:
                     await self._write_ready(ready)
@@ -351,6 +354,13 @@ class AnvilopsStore(PostgresStore):
                         await self._write_alone(each, None if is_one_s else error)
         finally:
             self._flushing = None
+
+    async def _gather(self) -> None:
+        """Wait a moment for the other sessions that are read back: a transaction takes as long for a few
+        rows as for thousands, and who just misses one would go on missing every other."""
+        due_s = _now_s() + GATHER_S
+        while len(self._ready) < len(self._in_hand) and _now_s() < due_s:
+            await asyncio.sleep(GATHER_S / 8)
 
     async def _write_alone(self, ready: _Ready, error: StoreError | None) -> None:
         try:

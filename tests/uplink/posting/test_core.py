@@ -244,10 +244,11 @@ def test_retry_after_is_obeyed() -> None:
     script = Script()
     script.post(entry(0))
     script.answer(429, 17.0)
-    assert script.core.timer_s == script.now_s + 17
+    # Its own pause on top: not all who were told the same time come back at once.
+    assert script.core.timer_s == script.now_s + 17 + 0.5
     script.wait()
     script.answer(503, 3.0)
-    assert script.core.timer_s == script.now_s + 3
+    assert script.core.timer_s > script.now_s + 3
 
 
 def test_retry_after_is_obeyed_at_the_end_too() -> None:
