@@ -2,15 +2,17 @@
 
 State      HELLO         BATCH         BYE           committed     silence
 ---------  ------------  ------------  ------------  ------------  -----------------
-OPENING    Open          4400          4400          -             4408 after 10 s
+OPENING    FINDING, and  4400          4400          -             4408 after 10 s
+           Open
+FINDING    4400          4400          4400          -             4408 after 90 s
 OPEN       4400          Append or     LEAVING, and  Acknowledge   4408 after 90 s
                          Acknowledge   MarkCut
 LEAVING    4400          4400          4400          Acknowledge,  4408 after 90 s
                                                      Close 1000
 CLOSED     -             -             -             -             -
 
-``Open`` is answered by ``opened``; until then the shell hands in nothing else. A goodbye with nothing
-left to store closes at once.
+``Open`` is answered by ``opened``, which leads to OPEN. A goodbye with nothing left to store closes at
+once.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ WINDOW_BUDGET_BYTES = 64 << 20
 
 class State(Enum):
     OPENING = auto()
+    FINDING = auto()
     OPEN = auto()
     LEAVING = auto()
     CLOSED = auto()
@@ -133,7 +136,7 @@ class Ingest:
             said = messages.read_shipper_message(message)
             match said:
                 case Hello():
-                    return self._hello(said.session_id, said.description)
+                    return self._hello(said.session_id, said.description, now_s)
                 case Batch():
                     return self._batch(said.offset, said.records, now_s)
                 case Bye():
@@ -143,10 +146,15 @@ class Ingest:
         except ProtocolError as error:
             return self.closed(CloseCode(error.code), error.reason)
 
-    def _hello(self, session_id: bytes, description: dict[str, Any]) -> list[Command]:
+    def _hello(
+        self, session_id: bytes, description: dict[str, Any], now_s: float
+    ) -> list[Command]:
         if self.state is not State.OPENING:
             raise ProtocolError(CloseCode.MALFORMED, "a second HELLO")
-        return [Open(session_id, read_description(description))]
+        about = read_description(description)
+        self.state = State.FINDING
+        self._deadline_s = now_s + SILENCE_S
+        return [Open(session_id, about)]
 
     def opened(
         self,
@@ -157,7 +165,7 @@ class Ingest:
         now_s: float,
     ) -> list[Command]:
         """The session is stored up to ``next_offset``; ``exited``: its exit record too."""
-        if self.state is not State.OPENING:
+        if self.state is not State.FINDING:
             return []
         self.state = State.OPEN
         self._offset = self._acknowledged_offset = next_offset
@@ -202,7 +210,7 @@ class Ingest:
     def committed(self, offset: int, stored_bytes: int) -> list[Command]:
         """Everything before ``offset`` is durable, ``stored_bytes`` of records more than before; where
         it is 0, the session's state is."""
-        if self.state in (State.OPENING, State.CLOSED):
+        if self.state not in (State.OPEN, State.LEAVING):
             return []
         commands: list[Command] = []
         if stored_bytes:

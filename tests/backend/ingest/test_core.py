@@ -75,6 +75,15 @@ def test_whole_conversation() -> None:
     assert ingest.state is State.CLOSED
 
 
+@pytest.mark.parametrize("message", [HELLO, messages.batch(0, LINE), messages.bye(ByeReason.ENDED)])
+def test_nothing_is_said_before_the_welcome(message: bytes) -> None:
+    ingest = Ingest(0.0)
+    ingest.received(HELLO, 0.0)
+    assert ingest.tick(HELLO_WITHIN_S) == [], "it waits for the store, not for the shipper"
+    assert close_code(ingest.received(message, 1.0)) is CloseCode.MALFORMED
+    assert ingest.opened(0, False, NO_LINES, WINDOW, 1.0) == []
+
+
 def test_batches_are_sent_ahead_and_acknowledged_together() -> None:
     ingest = opened()
     for index in range(3):

@@ -224,6 +224,25 @@ def test_of_two_hellos_at_once_the_later_is_welcomed(run: Run) -> None:
     run(scenario)
 
 
+def test_second_hello_before_the_welcome_opens_nothing(run: Run) -> None:
+    """One connection is one session's, or another's would be fed with its records, and stay connected
+    for ever."""
+
+    async def scenario(bench: Bench) -> None:
+        first, second = os.urandom(16), os.urandom(16)
+        shipper = FakeShipper(bench, first)
+        shipper.do(shipper.ingest.received(messages.hello(second, describe()), 0.0))
+        assert shipper.close_code == CloseCode.MALFORMED
+        await bench.settle()
+        bench.hub.disconnected(shipper)
+        await bench.settle()
+        assert bench.hub.sessions == 0
+        assert await bench.store.load(second) is None
+        assert not (await bench.stored(first)).connected
+
+    run(scenario)
+
+
 def test_failed_commit_closes_its_sessions_and_rolls_them_back(run: Run) -> None:
     """They are told 4503, another one goes on, and who comes back is welcomed at what is stored."""
 
