@@ -146,9 +146,7 @@ class Ingest:
         except ProtocolError as error:
             return self.closed(CloseCode(error.code), error.reason)
 
-    def _hello(
-        self, session_id: bytes, description: dict[str, Any], now_s: float
-    ) -> list[Command]:
+    def _hello(self, session_id: bytes, description: dict[str, Any], now_s: float) -> list[Command]:
         if self.state is not State.OPENING:
             raise ProtocolError(CloseCode.MALFORMED, "a second HELLO")
         about = read_description(description)
