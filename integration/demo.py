@@ -199,7 +199,7 @@ class Demo:
         ours = str(program) if program.exists() else f"{sys.executable} -m ptyshipper"
         self.say("\nThe backend stays up until ^C. In another terminal:")
         self.say(f"  export PTYSHIPPER_DATA={self.data_dir}")
-        for words in ("run -- bash", "sessions", "logs -f latest", "watch latest"):
+        for words in ("run -- bash", "sessions", "logs -f latest", "watch latest", "token link"):
             self.say(f"  {ours} {words}")
         while True:
             signal.pause()

@@ -11,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from ptyshipper import __version__
+from ptyshipper.backend.metrics import COUNTERS, GAUGES, HISTOGRAMS, LABELLED
+from ptyshipper.backend.viewers.openapi import OPENAPI_PATH
 from ptyshipper.config import SETTINGS
 from ptyshipper.serve_config import SERVE_SETTINGS
 from ptyshipper.settings import Setting
+from tests.support.server import Server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 README = (REPOSITORY / "README.md").read_text("utf-8")
@@ -78,6 +81,42 @@ def test_readme_has_every_subcommand_of_the_help() -> None:
         name for name in commands if f"| `ptyshipper {name} " not in README.replace("` |", " ` |")
     ]
     assert missing == []
+
+
+def test_readme_has_every_path_that_is_served(tmp_path: Path) -> None:
+    """In the table of the viewer API; a row may have several that belong together."""
+    server = Server(tmp_path / "data")
+    server.start()
+    try:
+        document = server.get(OPENAPI_PATH)[1]
+    finally:
+        server.kill()
+    cells = [line.split("|")[1] for line in README.splitlines() if line.startswith("| `/")]
+    named = set(re.findall(r"`(/[^`]*)`", " ".join(cells)))
+    sockets = {"/api/sessions/{id}/live", "/api/sessions/{id}/records"}
+    assert named | {OPENAPI_PATH} == set(document["paths"]) | sockets
+    assert OPENAPI_PATH in README
+
+
+def test_readme_has_every_metric() -> None:
+    """By the name that Prometheus shows."""
+    names = {
+        *GAUGES,
+        "viewers",
+        *(f"{name}_total" for name in (*COUNTERS, *LABELLED)),
+        *HISTOGRAMS,
+    }
+    rows = set(re.findall(r"^\| `ptyshipper_(\w+)` \|", README, re.MULTILINE))
+    assert rows == names
+
+
+def test_links_within_the_readme_lead_somewhere() -> None:
+    """Each to a heading."""
+    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    linked = re.findall(r"\]\(#([^)]+)\)", README)
+    assert linked
+    assert [anchor for anchor in linked if anchor not in anchors] == []
 
 
 def test_readme_and_makefile_have_the_same_targets() -> None:

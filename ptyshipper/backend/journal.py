@@ -25,10 +25,14 @@ def told(**fields: Any) -> dict[str, Any]:
 
 
 class TextFormatter(logging.Formatter):
-    """``ptyshipper: message (fact 1, another x)``."""
+    """``ptyshipper: message (fact 1, another x)``; a count of 0 is left out."""
 
     def format(self, record: logging.LogRecord) -> str:
-        facts = ", ".join(f"{name} {value}" for name, value in _facts(record).items())
+        facts = ", ".join(
+            f"{name.replace('_', ' ')} {value}"
+            for name, value in _facts(record).items()
+            if value != 0
+        )
         return f"ptyshipper: {_message(record)}" + (f" ({facts})" if facts else "")
 
 

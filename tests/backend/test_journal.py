@@ -36,9 +36,17 @@ def logged(log_format: str) -> str:
     return stream.getvalue()
 
 
+def test_text_says_nothing_of_what_did_not_happen() -> None:
+    """A person need not be told that nobody else was refused; a machine's fields are always there."""
+    stream = StringIO()
+    journal.begin("text", stream)
+    logging.getLogger(NAME).warning("refused", extra=told(cause="token", others_since=0))
+    assert stream.getvalue() == "ptyshipper: refused (cause token)\n"
+
+
 def test_text_is_for_a_person_and_tells_what_went_wrong() -> None:
     first, second, *rest = logged("text").splitlines()
-    assert first == "ptyshipper: a shipper was refused (cause token, others_since 3)"
+    assert first == "ptyshipper: a shipper was refused (cause token, others since 3)"
     assert second.startswith("ptyshipper: it failed: KeyError: 'k' at test_journal.py:")
     assert rest == ["ptyshipper: line one", "line two"]
 
