@@ -196,7 +196,7 @@ static const char *kind_of(int fd)
 static void put_fds(FILE *out)
 {
     const char *separator = "{";
-    for (int fd = 0; fd < 64; fd++) {
+    for (int fd = 0; fd < 1024; fd++) {
         int flags = fcntl(fd, F_GETFL);
         if (flags < 0)
             continue;

@@ -127,18 +127,24 @@ class AnvilopsStore(PostgresStore):
             return await app_of(connection, secret)
 
     async def commit(self, writes: Sequence[Write], openings: Sequence[Opening] = ()) -> Committed:
-        group, batches = Group.of(writes, openings), self._batches(writes)
-        if not batches and not openings:
-            return await super().commit(writes, openings)
+        group, (batches, left) = Group.of(writes, openings), self._batches(writes)
         try:
-            done = await self._commit(group, batches)
+            if batches or openings:
+                done = await self._commit(group, batches)
+            else:
+                done = await super().commit(writes, openings)
         except StoreError as error:
-            for batch in batches:
-                self._lag(batch.follower)
-            if batches and isinstance(error.__cause__, asyncpg.IntegrityConstraintViolationError):
-                # A deployment that AnvilOps has deleted meanwhile: its rows are left out, one by one.
-                return await self._commit(group, [])
-            raise
+            is_of_rows = isinstance(error.__cause__, asyncpg.IntegrityConstraintViolationError)
+            if not batches or not is_of_rows:
+                for batch in batches:
+                    self._lag(batch.follower)
+                raise
+            # A deployment that AnvilOps has deleted meanwhile: the rows are left to be read back.
+            done = await self._commit(group, [])
+            left += [batch.follower.session for batch in batches]
+        # Not before: who reads back would find no more than there was, and be content.
+        for session in left:
+            self._put_behind(session)
         return done
 
     async def _commit(self, group: Group, batches: list[_Batch]) -> Committed:
@@ -160,15 +166,16 @@ class AnvilopsStore(PostgresStore):
             self._follow(follower)
         return done
 
-    def _batches(self, writes: Sequence[Write]) -> list[_Batch]:
-        """What of these writes becomes rows in their own transaction."""
-        found, now_s = list[_Batch](), _now_s()
+    def _batches(self, writes: Sequence[Write]) -> tuple[list[_Batch], list[Session]]:
+        """What of these writes becomes rows in their own transaction, and the sessions of which the rest
+        is to be read back afterwards."""
+        found, left, now_s = list[_Batch](), list[Session](), _now_s()
         for index, (session, chunk) in enumerate(writes):
             follower = self._followers.get(session.number)
             if follower is None:
                 # A posted one is opened once, and then not heard of for days.
                 if chunk is not None and session.is_posted:
-                    self._put_behind(session.number, session.id)
+                    left.append(session)
                 continue
             if session.epoch < follower.session.epoch:
                 continue  # a newer connection has the session, so this will be refused
@@ -176,12 +183,13 @@ class AnvilopsStore(PostgresStore):
             if chunk is None:
                 continue
             if session.number in self._in_hand or not follower.follows(chunk):
-                self._lag(follower)
+                follower.derivation = None
+                left.append(session)
                 continue
             portion = follower.read(chunk, self._budget.left(follower.deployment_id, now_s))
             self._budget.spend(follower.deployment_id, len(portion.rows), now_s)
             found.append(_Batch(index, follower, portion))
-        return found
+        return found, left
 
     async def _write_rows(self, connection: Connection, batches: list[_Batch]) -> set[int]:
         """Insert and notify; the numbers of the sessions that are where they were thought to be."""
@@ -220,10 +228,10 @@ class AnvilopsStore(PostgresStore):
     def _lag(self, follower: Follower) -> None:
         """Its rows are behind what is stored, or nobody knows whether they are."""
         follower.derivation = None
-        self._put_behind(follower.session.number, follower.session.id)
+        self._put_behind(follower.session)
 
-    def _put_behind(self, number: int, session_id: bytes) -> None:
-        self._behind[number] = session_id
+    def _put_behind(self, session: Session) -> None:
+        self._behind[session.number] = session.id
         self._is_behind.set()
 
     def _forget(self, number: int) -> None:
@@ -260,7 +268,7 @@ class AnvilopsStore(PostgresStore):
             try:
                 await self._catch_up(number, session_id)
             except Exception:
-                self._put_behind(number, session_id)
+                self._behind[number] = session_id
                 raise
 
         task = asyncio.create_task(self._kept_up(catch_up()))
