@@ -1,7 +1,7 @@
 """What this process has done so far, in plain numbers; ``metrics`` tells them.
 
-Plain, because some are counted for each batch: a counter of prometheus-client takes a lock, and half a
-microsecond, an addition a tenth of that.
+Plain, because some are counted for each batch: a labelled counter of prometheus-client takes 1.2 us and
+a lock, an addition 0.05 us.
 """
 
 from __future__ import annotations

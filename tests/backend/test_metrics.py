@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import fields
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
@@ -17,6 +18,7 @@ from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.metrics import COUNTERS, HISTOGRAMS, LABELLED, Metrics
 from ptyshipper.backend.seats import Seats
 from tests.backend.ingest.test_committer import FakeStore
+from tests.support.server import REPOSITORY
 
 
 def made(counts: Counts, seats: Seats) -> Metrics:
@@ -74,3 +76,19 @@ def test_the_newer_format_is_spoken_too() -> None:
     assert any(
         family.name == "ptyshipper_commit_seconds" for family in read_openmetrics(text.decode())
     )
+
+
+def test_the_readme_tells_of_every_metric_and_of_none_that_is_gone() -> None:
+    """Ours, that is: the process's own are those of every program."""
+    text, _ = made(Counts(), Seats()).text("")
+    families = {family.name: family.type for family in read_text(text.decode())}
+    ours = {
+        name + ("_total" if kind == "counter" else "")
+        for name, kind in families.items()
+        if name.startswith(metrics.PREFIX) and kind != "info"
+    } - {metrics.PREFIX + "build_info"}
+    readme = (REPOSITORY / "README.md").read_text("utf-8")
+    rows = "".join(
+        line.split("|")[1] for line in readme.splitlines() if line.startswith("| `ptyshipper_")
+    )
+    assert set(re.findall(r"`(ptyshipper_\w+)`", rows)) == ours
