@@ -66,7 +66,8 @@ _MOVE_ON = """
     WHERE logged.session = moved.session AND logged.entries = moved.was RETURNING logged.session
 """
 _LEFT = """
-    SELECT id FROM sessions JOIN logged ON logged.session = number
+    SELECT sessions.id FROM sessions JOIN logged ON logged.session = number
+    JOIN public."Deployment" AS deployment ON deployment.id = deployment_id
     WHERE logged.entries < sessions.entries AND replica IS NULL LIMIT $1
 """
 _NOTIFY = "SELECT pg_notify(channel, '') FROM unnest($1::text[]) AS channel"
@@ -164,14 +165,16 @@ class AnvilopsStore(PostgresStore):
         found, now_s = list[_Batch](), _now_s()
         for index, (session, chunk) in enumerate(writes):
             follower = self._followers.get(session.number)
+            if follower is None:
+                # A posted one is opened once, and then not heard of for days.
+                if chunk is not None and session.is_posted:
+                    self._put_behind(session.number, session.id)
+                continue
+            if session.epoch < follower.session.epoch:
+                continue  # a newer connection has the session, so this will be refused
+            follower.session = session
             if chunk is None:
                 continue
-            if follower is None:
-                if session.is_posted:  # it is opened once, and then not heard of for days
-                    self._behind[session.number] = session.id
-                    self._is_behind.set()
-                continue
-            follower.session = session
             if session.number in self._in_hand or not follower.follows(chunk):
                 self._lag(follower)
                 continue
@@ -217,7 +220,10 @@ class AnvilopsStore(PostgresStore):
     def _lag(self, follower: Follower) -> None:
         """Its rows are behind what is stored, or nobody knows whether they are."""
         follower.derivation = None
-        self._behind[follower.session.number] = follower.session.id
+        self._put_behind(follower.session.number, follower.session.id)
+
+    def _put_behind(self, number: int, session_id: bytes) -> None:
+        self._behind[number] = session_id
         self._is_behind.set()
 
     def _forget(self, number: int) -> None:
@@ -250,7 +256,14 @@ class AnvilopsStore(PostgresStore):
             del self._in_hand[number]
             self._is_behind.set()
 
-        task = asyncio.create_task(self._kept_up(self._catch_up(number, session_id)))
+        async def catch_up() -> None:
+            try:
+                await self._catch_up(number, session_id)
+            except Exception:
+                self._put_behind(number, session_id)
+                raise
+
+        task = asyncio.create_task(self._kept_up(catch_up()))
         self._in_hand[number] = task
         task.add_done_callback(done)
 
@@ -296,7 +309,6 @@ class AnvilopsStore(PostgresStore):
             await self._read_back(follower, session)
         except StoreError as error:
             if not isinstance(error.__cause__, asyncpg.IntegrityConstraintViolationError):
-                self._lag(follower)
                 raise
             log.error("%s; session %s is left out of AnvilOps' table", error, session_id.hex())
             self._forget(number)

@@ -27,6 +27,9 @@ DEAD_AFTER_US = 30_000_000
 MERGE_CHUNKS = 64
 MERGE_BYTES = 262_144
 """The newest chunks of a session are merged when there are so many, or when they weigh so much."""
+MERGE_SPAN_US = 600_000_000
+"""Only what was stored within so long makes one chunk. Chunks are deleted as a whole when
+they are too old: a line of today's must not go because it was merged with one of two weeks ago."""
 SMALL_CHUNK_BYTES = 16_384
 """A chunk of this size is not worth rewriting: what merging saves is under 1 %."""
 WORTH_MERGING = 8
@@ -341,7 +344,8 @@ class Store(Protocol):
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         """Delete what was stored before ``before_us`` (Unix time), and the oldest of what is more than
-        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time.
+        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Of a chunk
+        the first entry's age counts, so others in it go up to ``MERGE_SPAN_US`` early.
 
         Returns:
             How many chunks and sessions it deleted; 0 when there is nothing to do.

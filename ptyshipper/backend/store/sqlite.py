@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ptyshipper.backend.store.base import (
     DEAD_AFTER_US,
     MERGE_BYTES,
     MERGE_CHUNKS,
+    MERGE_SPAN_US,
     SESSION_COLUMNS,
     SMALL_CHUNK_BYTES,
     STATE_COLUMNS,
@@ -275,7 +277,7 @@ class SqliteStore:
         )
 
     def _merge(self, session: int, first_offset: int, end_offset: int) -> None:
-        """Make one chunk of those between two offsets."""
+        """Make one chunk of those between two offsets, in each span of time."""
         where = "session = ? AND first_offset >= ? AND first_offset < ?"
         bounds = (session, first_offset, end_offset)
         rows = self._db.execute(
@@ -283,7 +285,10 @@ class SqliteStore:
         ).fetchall()
         if len(rows) > 1:  # retention may have been here
             self._db.execute(f"DELETE FROM chunks WHERE {where}", bounds)
-            self._insert(session, merged([chunk_of(row) for row in rows]))
+            chunks = [chunk_of(row) for row in rows]
+            first = chunks[0].arrival
+            for _, run in groupby(chunks, lambda chunk: (chunk.arrival - first) // MERGE_SPAN_US):
+                self._insert(session, merged(list(run)))
 
     async def load(self, session_id: bytes) -> Session | None:
         rows = self._read(f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id = ?", (session_id,))

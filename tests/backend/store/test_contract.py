@@ -21,6 +21,7 @@ from ptyshipper.backend.session import (
 from ptyshipper.backend.store.base import (
     DEAD_AFTER_US,
     MERGE_CHUNKS,
+    MERGE_SPAN_US,
     STATES,
     WORTH_MERGING,
     Query,
@@ -29,6 +30,8 @@ from ptyshipper.backend.store.base import (
     Token,
     Write,
 )
+from ptyshipper.backend.store.postgres import PostgresStore
+from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.errors import StoreError
 from ptyshipper.records import Kind
 from tests.backend.store.conftest import Open
@@ -474,6 +477,40 @@ async def test_run_of_small_chunks_is_merged_though_its_beginning_was_deleted(st
     assert await store.chunks(session.number, 0, ALL) == [merged(written[10:])]
 
 
+async def let_pass(store: Store, span_us: int) -> None:
+    """Ids go on as if so much time had passed."""
+    later = f"UPDATE ledger SET arrival = arrival + {span_us}"
+    if isinstance(store, SqliteStore):
+        store._db.execute(later)
+    else:
+        assert isinstance(store, PostgresStore)
+        await store._write(later)
+
+
+async def test_what_is_young_is_kept_though_it_was_merged(store: Store) -> None:
+    """Of a session that prints a line now and then, the first line's age is not the last one's."""
+    session = await opened(store)
+    written = list[Chunk]()
+    for number in range(MERGE_CHUNKS):
+        if number % 2 == 0:
+            await let_pass(store, MERGE_SPAN_US)
+        written.append(await put(store, session, output(b"%d\n" % number)))
+    assert len(await store.chunks(session.number, 0, ALL)) < MERGE_CHUNKS, "it was merged"
+    while await store.expire(written[40].arrival, None, 100):
+        pass
+    kept = await store.chunks(session.number, 0, ALL)
+    assert b"".join(chunk.records for chunk in kept) == b"".join(c.records for c in written[40:])
+
+
+async def test_number_of_a_deleted_session_is_not_another_s(store: Store) -> None:
+    """Whoever still reads the deleted one would be shown the other."""
+    first = await opened(store, 1, is_posted=True, now_us=1)
+    while await store.expire(NOW_US, None, 10):
+        pass
+    assert await store.load(first.id) is None
+    assert (await opened(store, 2)).number > first.number
+
+
 async def test_oldest_is_deleted_where_it_is_too_much(store: Store) -> None:
     """Over all sessions, until what is kept is no more than asked for."""
     sessions = [await opened(store, number) for number in (1, 2)]
@@ -528,6 +565,9 @@ async def test_taken_token_is_gone(store: Store) -> None:
     assert taken is not None
     assert (taken.number, taken.kind) == (number, "link")
     assert await store.take_token(b"1" * 32) is None
+    assert await store.add_token(token("next", b"2" * 32)) > number, (
+        "a person may revoke it by that"
+    )
 
 
 async def test_token_is_revoked_once(store: Store) -> None:

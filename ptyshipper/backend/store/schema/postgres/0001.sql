@@ -149,7 +149,8 @@ CREATE TYPE merging AS (
     small_bytes   integer,
     chunks        integer,
     bytes         integer,
-    worth_merging integer
+    worth_merging integer,
+    span_us       bigint
 );
 
 -- With --anvilops: how many entries of a session are lines of AnvilOps' own table by now.
@@ -161,15 +162,18 @@ CREATE TABLE logged (
 CREATE FUNCTION wall_us() RETURNS bigint LANGUAGE sql AS
     $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 
--- Make one chunk of those of each session that begin in a span of offsets.
-CREATE FUNCTION merge(sessions bigint[], firsts bigint[], pasts bigint[]) RETURNS void
+-- Make one chunk of those of each session that begin in a span of offsets, in each span of time.
+CREATE FUNCTION merge(sessions bigint[], firsts bigint[], pasts bigint[], span_us bigint) RETURNS void
 LANGUAGE sql AS $$
     WITH gone AS (
         DELETE FROM chunks USING unnest(sessions, firsts, pasts) AS span (session, first, past)
         WHERE chunks.session = span.session AND first_offset >= first AND first_offset < past
         RETURNING chunks.*
+    ), spanned AS (
+        SELECT *, (arrival - min(arrival) OVER (PARTITION BY session)) / span_us AS span FROM gone
     ), placed AS (
-        SELECT *, row_number() OVER (PARTITION BY session ORDER BY first_offset) AS place FROM gone
+        SELECT *, row_number() OVER (PARTITION BY session, span ORDER BY first_offset) AS place
+        FROM spanned
     )
     INSERT INTO chunks
     SELECT session, min(first_offset), max(end_offset),
@@ -183,7 +187,7 @@ LANGUAGE sql AS $$
             '' ORDER BY place
         ) FILTER (WHERE place = 1 OR end_entry > first_entry),
         string_agg(records, '' ORDER BY place)
-    FROM placed GROUP BY session
+    FROM placed GROUP BY session, span
 $$;
 
 -- ids: how many the writes take together. records: of all writes, one behind the other. wakes: what the other
@@ -252,7 +256,7 @@ BEGIN
         UPDATE ledger SET stored_bytes = ledger.stored_bytes + written_bytes;
     END IF;
     IF merge_sessions IS NOT NULL THEN
-        PERFORM merge(merge_sessions, merge_firsts, merge_pasts);
+        PERFORM merge(merge_sessions, merge_firsts, merge_pasts, merging.span_us);
     END IF;
 
     IF cardinality(openings) > 0 THEN

@@ -11,9 +11,10 @@ DROP INDEX chunks_by_offset;
 -- from started_at_us. *_open is the offset of the record in which an unfinished line of that stream
 -- began, or -1. tail_* describe the newest chunks that were not merged yet: where they begin, how many
 -- they are, what they weigh. Numbers are in the order that sessions came in, which is this machine's: a
--- shipper's clock may be wrong. first_arrival is that of the oldest chunk that is kept.
+-- shipper's clock may be wrong; a deleted session's number is never another's. first_arrival is that of
+-- the oldest chunk that is kept.
 CREATE TABLE sessions (
-    number        INTEGER PRIMARY KEY,
+    number        INTEGER PRIMARY KEY AUTOINCREMENT,
     id            BLOB    NOT NULL UNIQUE,
     deployment_id INTEGER,
     app_id        INTEGER,
@@ -105,7 +106,7 @@ DROP TABLE server;
 -- Secrets are kept as their SHA-256 only. kind: ingest (shippers of a deployment), view (readers: of one
 -- app, or of all), link (a view token, once), browser (the cookie that a link was exchanged for).
 CREATE TABLE tokens (
-    number        INTEGER PRIMARY KEY,
+    number        INTEGER PRIMARY KEY AUTOINCREMENT,
     kind          TEXT    NOT NULL CHECK (kind IN ('ingest', 'view', 'link', 'browser')),
     name          TEXT    NOT NULL,
     hash          BLOB    NOT NULL UNIQUE,
