@@ -7,9 +7,10 @@ waits for the next round.
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -19,8 +20,13 @@ from ptyshipper.backend.entries.seek import number_by_id
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Query, Store
 
-AT_A_TIME = 500
-"""So many sessions, those that came last, are read together; and their lines are told in such portions."""
+PORTION = 500
+"""So many lines are told at a time."""
+LISTED = 50
+"""So many sessions are looked up in a turn of the loop."""
+HELD = 64
+"""Of so many sessions what was read and not told yet is kept, of others it is read again when it is their
+turn: an app may have any number of sessions."""
 
 _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _STREAMS = {"stdout": "stdout", "stderr": "stderr", "tty": "stdout", None: "stderr"}
@@ -51,26 +57,35 @@ def told(session: Session, entry: Entry) -> Told | None:
 class _Ahead:
     """A session that is read: what was read of it and not told yet."""
 
-    __slots__ = ("_slices", "entries", "is_at_end", "scan", "session")
-
-    def __init__(self, session: Session, scan: Scan) -> None:
+    def __init__(self, reader: Reader, session: Session, number: int) -> None:
         self.session = session
-        self.scan = scan
         self.entries = list[Entry]()  # the next one is the last
-        self.is_at_end = False
-        self._slices: AsyncIterator[list[Entry]] | None = None
+        self._reader = reader
+        self._number = number
+        self._scan: Scan | None = None
+        self._slices: AsyncGenerator[list[Entry], None] | None = None
 
     async def next_id(self) -> int | None:
         """The id of the next entry; None where nothing more is stored by now."""
         while not self.entries:
+            if self._scan is None:
+                self._scan = await self._reader.scan(self.session, self._number)
             if self._slices is None:
-                self._slices = self.scan.slices()
+                self._slices = self._scan.slices()
             found = await anext(self._slices, None)
             if found is None:
                 self._slices = None
                 return None
             self.entries = found[::-1]
         return self.entries[-1].id
+
+    async def let_go(self) -> None:
+        """Keep no more of it than where it goes on."""
+        self._number = self.entries[-1].number or 0
+        self.entries = []
+        if self._slices is not None:
+            await self._slices.aclose()
+        self._scan = self._slices = None
 
 
 class Merge:
@@ -91,28 +106,22 @@ class Merge:
         horizon = await self._store.horizon()
         if horizon <= self.after:
             return
-        query = replace(self._query, limit=AT_A_TIME, changed_after=self.after)
-        waiting = list[tuple[int, int]]()
-        current = dict[int, _Ahead]()
-        for session in await self._store.sessions(query):
+        round_ = _Round(horizon)
+        query = replace(self._query, changed_after=self.after)
+        async for session in _every(self._store, query):
             ahead = self._read.get(session.number)
             if ahead is None:
                 number = await number_by_id(self._store, session, self.after)
-                ahead = _Ahead(session, await self._reader.scan(session, number))
+                ahead = _Ahead(self._reader, session, number)
             ahead.session = session
-            current[session.number] = ahead
-            await _push(waiting, session.number, ahead, horizon)
-        self._read = current  # what did not change is found again by its id
+            await round_.add(ahead)
+        self._read = round_.sessions  # what did not change is found again by its id
         portion = list[Told]()
-        while waiting:
-            _, number = heapq.heappop(waiting)
-            ahead = current[number]
-            entry = ahead.entries.pop()
-            line = told(ahead.session, entry)
+        while (found := await round_.next()) is not None:
+            line = told(*found)
             if line is not None:
                 portion.append(line)
-            await _push(waiting, number, ahead, horizon)
-            if len(portion) >= AT_A_TIME:
+            if len(portion) >= PORTION:
                 self.after = portion[-1].id
                 yield portion
                 portion = []
@@ -122,20 +131,64 @@ class Merge:
         self.after = horizon
 
 
-async def _push(waiting: list[tuple[int, int]], number: int, ahead: _Ahead, horizon: int) -> None:
-    id = await ahead.next_id()
-    if id is not None and id <= horizon:
-        heapq.heappush(waiting, (id, number))
+class _Round:
+    """The sessions of which something is to be told, up to the horizon, and in which order."""
+
+    def __init__(self, horizon: int) -> None:
+        self.sessions = dict[int, _Ahead]()
+        self._horizon = horizon
+        self._waiting = list[tuple[int, int]]()
+        self._held = set[int]()
+
+    async def add(self, ahead: _Ahead) -> None:
+        number, id = ahead.session.number, await ahead.next_id()
+        self.sessions[number] = ahead
+        self._held.discard(number)
+        if id is None:
+            return
+        if id <= self._horizon:
+            heapq.heappush(self._waiting, (id, number))
+            if self._waiting[0][1] == number or len(self._held) < HELD:
+                self._held.add(number)
+                return
+        await ahead.let_go()
+
+    async def next(self) -> tuple[Session, Entry] | None:
+        """The next entry of all; None where nothing more is to be told."""
+        while self._waiting:
+            id, number = heapq.heappop(self._waiting)
+            ahead = self.sessions[number]
+            is_here = await ahead.next_id() == id
+            entry = ahead.entries.pop() if is_here else None
+            await self.add(ahead)
+            if entry is not None:  # else retention has deleted it
+                return ahead.session, entry
+        return None
+
+
+async def _every(store: Store, query: Query) -> AsyncIterator[Session]:
+    """All sessions that fit, newest first."""
+    before: int | None = None
+    while found := await store.sessions(replace(query, limit=LISTED, before=before)):
+        for session in found:
+            yield session
+        if len(found) < LISTED:
+            return
+        before = found[-1].number
+        await asyncio.sleep(0)
 
 
 async def newest(store: Store, reader: Reader, query: Query, count: int) -> tuple[list[Told], int]:
     """The last ``count`` lines, in order, and the id behind which everything is still to be told."""
     horizon = await store.horizon()
-    sessions = await store.sessions(replace(query, limit=AT_A_TIME))
+    latest = [(each.last_arrival, each.id) async for each in _every(store, query)]
     found = list[Told]()
-    for session in sorted(sessions, key=lambda each: -each.last_arrival):
-        if len(found) >= count and session.last_arrival < found[0].id:
+    for last_arrival, session_id in sorted(latest, reverse=True):
+        if last_arrival == 0 or (len(found) >= count and last_arrival < found[0].id):
             break  # nothing of it is newer than what there is
+        session = await store.load(session_id)
+        if session is None:
+            continue
         page = await reader.page_before(session, Span(0), count)
         lines = (told(session, entry) for entry in page.entries if (entry.id or 0) <= horizon)
         found = sorted([*found, *(line for line in lines if line)], key=lambda line: line.id)

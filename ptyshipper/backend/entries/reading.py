@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import NamedTuple
 
 from ptyshipper.backend.entries.derive import EVERYTHING, Derivation, Wanted
@@ -64,7 +64,7 @@ class Scan:
         """The lines that are open there."""
         return self.derivation.unfinished()
 
-    async def slices(self) -> AsyncIterator[list[Entry]]:
+    async def slices(self) -> AsyncGenerator[list[Entry], None]:
         """What each turn of the loop finds, which may be nothing. It ends where nothing more is stored;
         called again, it goes on there."""
         while True:

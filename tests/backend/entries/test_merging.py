@@ -10,6 +10,7 @@ import pytest
 
 from ptyshipper import records
 from ptyshipper.backend.digest import digest
+from ptyshipper.backend.entries import merging
 from ptyshipper.backend.entries.merging import Merge, Told, newest
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
@@ -143,10 +144,15 @@ def test_entry_beyond_the_horizon_waits(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_any_commits_and_any_looks(tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("at_a_time", [50, 1])
+def test_any_commits_and_any_looks(
+    tmp_path: Path, seed: int, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Readers that come, go and come again have every line once, in one order for all of them. Chunks are
-    merged meanwhile."""
+    merged meanwhile; and there may be more sessions than are held at a time."""
     chance = random.Random(seed)
+    monkeypatch.setattr(merging, "LISTED", at_a_time)
+    monkeypatch.setattr(merging, "HELD", at_a_time)
 
     async def scenario() -> None:
         bench = Bench(tmp_path)
