@@ -18,6 +18,8 @@ CLOSE_WITHIN_S = 2.0
 KEEPALIVE_IDLE_S = 60
 STALLED_WITHIN_S = 60.0
 """A peer that has so long not read what one message holds is no reader: it comes back, or does not."""
+STALLED_ANSWER_WITHIN_S = 600.0
+"""The same of an answer: who pauses a download can't go on later, but what pauses for ever has a seat."""
 MAX_UNREAD_PONG_BYTES = 262_144
 
 _free_descriptors = 0
@@ -29,8 +31,26 @@ def limit_connections(descriptors: int) -> None:
     _free_descriptors = descriptors
 
 
+class _StallTimer:
+    """Aborts a connection whose peer reads nothing for too long."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self, within_s: float, transport: asyncio.Transport) -> None:
+        self.stop()
+        # Aborted, not closed: a close would wait behind what is not read.
+        self._handle = self._loop.call_later(within_s, transport.abort)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+
 class GuardedHttpProtocol(HttpToolsProtocol):
-    """Closes a connection that makes no request in time, or one that has no end."""
+    """Closes a connection that makes no request in time, or one that has no end, or reads no answer."""
 
     _request_timer: asyncio.TimerHandle | None = None
     _request_bytes = 0
@@ -38,6 +58,7 @@ class GuardedHttpProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: BaseTransport) -> None:
         super().connection_made(cast(asyncio.Transport, transport))
+        self._stall = _StallTimer(self.loop)
         if len(self.connections) > _free_descriptors:
             self.transport.abort()
             return
@@ -71,8 +92,17 @@ class GuardedHttpProtocol(HttpToolsProtocol):
         self._stop_request_timer()
         super().handle_websocket_upgrade()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stall.start(STALLED_ANSWER_WITHIN_S, self.transport)
+
+    def resume_writing(self) -> None:
+        self._stall.stop()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_request_timer()
+        self._stall.stop()
         super().connection_lost(exc)
 
     def _start_request_timer(self) -> None:
@@ -97,27 +127,20 @@ class GuardedWebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.close_timeout = CLOSE_WITHIN_S
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stall = _StallTimer(self.loop)
         self._unread_pong_bytes = 0
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._stop_stall_timer()
-        # Aborted, not closed: a close would wait behind what is not read.
-        self._stall_timer = self.loop.call_later(STALLED_WITHIN_S, self.transport.abort)
+        self._stall.start(STALLED_WITHIN_S, self.transport)
 
     def resume_writing(self) -> None:
-        self._stop_stall_timer()
+        self._stall.stop()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_stall_timer()
+        self._stall.stop()
         super().connection_lost(exc)
-
-    def _stop_stall_timer(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
 
     def handle_ping(self) -> None:
         if self.transport.get_write_buffer_size() == 0:

@@ -11,8 +11,11 @@ import pytest
 
 from ptyshipper.records import Record
 from ptyshipper.view.client import Backend
+from tests.support.operating import metrics_of
+from tests.support.patience import until
 from tests.support.raw_peer import raw_connection, unread_viewer
 from tests.support.server import Server, Shipper, exit_record, output, running_server
+from tests.support.streams import asked
 
 
 def closed(connection: socket.socket) -> bool:
@@ -67,6 +70,22 @@ def test_peer_that_pings_and_reads_may_go_on(server: Server) -> None:
         for _ in range(5_000):  # twice the bound
             assert viewer.ping(os.urandom(125)).wait(5)
     shipper.socket.close()
+
+
+STALLED_ANSWER = "from ptyshipper.backend import guards\nguards.STALLED_ANSWER_WITHIN_S = 0.3\n"
+
+
+def test_reader_of_a_stream_who_never_reads_gives_the_seat_back(tmp_path: Path) -> None:
+    with running_server(tmp_path, preamble=STALLED_ANSWER, max_viewers="1") as server:
+        shipper = Shipper(server, os.urandom(16))
+        for _ in range(400):
+            shipper.ship(output(b"line\n" * 12_000))
+        path = f"/api/sessions/{shipper.session_id.hex()}/lines/live?from=0"
+        with asked(server, path) as stalled:
+            assert stalled.status == 200
+            taken = "ptyshipper_viewers kind=lines"
+            until(lambda: metrics_of(server)[taken] == 0, "the seat is free")
+        shipper.socket.close()
 
 
 STALLING = "from ptyshipper.backend import guards\nguards.STALLED_WITHIN_S = 0.3\n"
