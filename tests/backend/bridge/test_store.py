@@ -11,14 +11,14 @@ import pytest
 from ptyshipper.backend.bridge import store as bridge
 from ptyshipper.backend.bridge.rows import BURST
 from ptyshipper.backend.bridge.store import AnvilopsStore
-from ptyshipper.backend.digest import digest
-from ptyshipper.backend.session import Chunk, Session, read_description
+from ptyshipper.backend.session import Session, read_description
 from ptyshipper.backend.store.base import Opening, Write
 from ptyshipper.errors import StoreError
 from tests.support.anvilops_database import add_app, logged, make_tables
 from tests.support.patience import PATIENCE_S
 from tests.support.postgres import Postgres, query
 from tests.support.server import describe, output
+from tests.support.sessions import write
 
 APP, DEPLOYMENT = 7, 70
 Scenario = Callable[[AnvilopsStore, str], Coroutine[Any, Any, None]]
@@ -57,13 +57,7 @@ async def opened(store: AnvilopsStore, deployment_id: int = DEPLOYMENT) -> Sessi
 
 
 def written(session: Session, *lines: str) -> Write:
-    data = output("".join(f"{line}\n" for line in lines).encode())
-    batch = digest(data, session.next_offset, session.open_lines, max_records=len(data))
-    first, entry, open_lines = session.next_offset, session.entries, session.open_lines
-    session.append(batch)
-    times = (batch.first_time_us, batch.last_time_us)
-    end = (session.next_offset, *times, entry, session.entries, open_lines, data)
-    return Write(session, Chunk(first, *end))
+    return write(session, output("".join(f"{line}\n" for line in lines).encode()))
 
 
 async def rows(url: str, count: int) -> list[str]:

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from ptyshipper import records
-from ptyshipper.backend.digest import digest
 from ptyshipper.backend.entries import merging
 from ptyshipper.backend.entries.merging import Merge, Told, newest
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
-from ptyshipper.backend.session import Chunk, Session, read_description
-from ptyshipper.backend.store.base import Opening, Query, Write
+from ptyshipper.backend.session import Session, read_description
+from ptyshipper.backend.store.base import Opening, Query
 from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.records import GapCause, Kind, encode
 from tests.support.server import describe, exit_record, output, start_record
+from tests.support.sessions import write
 
 APP = 7
 QUERY = Query(app_id=APP)
@@ -40,20 +40,10 @@ class Bench:
 
     async def write(self, *batches: tuple[Session, bytes]) -> None:
         """One commit."""
-        await self.store.commit(
-            [Write(session, _chunk(session, data)) for session, data in batches]
-        )
+        await self.store.commit([write(session, data) for session, data in batches])
 
     def merge(self, after: int = 0, query: Query = QUERY) -> Merge:
         return Merge(self.store, self.reader, query, after)
-
-
-def _chunk(session: Session, data: bytes) -> Chunk:
-    batch = digest(data, session.next_offset, session.open_lines, max_records=len(data))
-    first, entry, lines = session.next_offset, session.entries, session.open_lines
-    session.append(batch)
-    times = (batch.first_time_us, batch.last_time_us)
-    return Chunk(first, session.next_offset, *times, entry, session.entries, lines, data)
 
 
 async def drain(merge: Merge) -> list[Told]:
