@@ -117,6 +117,11 @@ class _Asked(NamedTuple):
     answer: asyncio.Future[Session]
 
 
+def _owner(opening: Opening) -> tuple[int | None, bool]:
+    """Whose opening of a session may be the same shipper's that is back."""
+    return opening.description.deployment_id, opening.is_posted
+
+
 _Key = tuple[bytes, int]
 """A session as one connection writes it: its id and epoch."""
 
@@ -158,12 +163,17 @@ class Committer:
         Returns:
             The session, as it is stored. OpeningRefused where it is another deployment's; StoreError
             where the store failed; cancelled where another connection asked for the same session
-            before it came to that.
+            before it came to that. Of two deployments that ask for one session at once only the store
+            knows whose it is: the later asks again, after a StoreError.
         """
-        older = self._asked.pop(opening.session_id, None)
-        if older is not None:
-            older.answer.cancel()
         answer: asyncio.Future[Session] = self._loop.create_future()
+        older = self._asked.get(opening.session_id)
+        if older is not None:
+            if _owner(older.opening) != _owner(opening):
+                answer.set_exception(StoreError("somebody else asks for the same session"))
+                return answer
+            del self._asked[opening.session_id]
+            older.answer.cancel()
         self._asked[opening.session_id] = _Asked(opening, answer)
         self._schedule()
         return answer

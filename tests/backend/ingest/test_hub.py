@@ -37,14 +37,17 @@ LINE = output(b"hi\n")
 class FakeShipper:
     """A connection that notes what it is told to do."""
 
-    def __init__(self, bench: Bench, session_id: bytes | None = None) -> None:
+    def __init__(
+        self, bench: Bench, session_id: bytes | None = None, deployment_id: int = 7
+    ) -> None:
         self.ingest = core.Ingest(0.0)
         self.done: list[core.Command] = []
         self.bench = bench
         self.session: Session | None = None
         bench.hub.connected(self)
         if session_id is not None:
-            self.do(self.ingest.received(messages.hello(session_id, describe()), 0.0))
+            about = describe(deployment_id=deployment_id)
+            self.do(self.ingest.received(messages.hello(session_id, about), 0.0))
 
     def do(self, commands: list[core.Command]) -> None:
         for command in commands:
@@ -239,6 +242,24 @@ def test_second_hello_before_the_welcome_opens_nothing(run: Run) -> None:
         assert bench.hub.sessions == 0
         assert await bench.store.load(second) is None
         assert not (await bench.stored(first)).connected
+
+    run(scenario)
+
+
+def test_another_deployment_s_hello_throws_nobody_out(run: Run) -> None:
+    """Who is told that a newer connection took over gives up for good."""
+
+    async def scenario(bench: Bench) -> None:
+        session_id = os.urandom(16)
+        owner = await bench.open(session_id)
+        bench.hub.disconnected(owner)
+        await bench.settle()
+        back = FakeShipper(bench, session_id)
+        stranger = FakeShipper(bench, session_id, deployment_id=8)
+        await bench.settle()
+        assert back.close_code is None
+        assert stranger.close_code == CloseCode.STORE
+        assert (await bench.open(session_id)).close_code is None
 
     run(scenario)
 
