@@ -23,7 +23,6 @@ ELSEWHERE = {
     "command_line.py": "tests/test_cli.py",
     "errors.py": "tests/test_cli.py",
     "backend/bridge/apps.py": "integration/test_bridge.py",
-    "backend/bridge/store.py": "integration/test_bridge.py",
     "backend/directory.py": "tests/backend/test_app.py",
     "backend/listening.py": "tests/backend/test_app.py",
     "backend/posting.py": "tests/backend/viewers/test_openapi.py",
