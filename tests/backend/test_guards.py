@@ -83,7 +83,7 @@ def test_reader_of_a_stream_who_never_reads_gives_the_seat_back(tmp_path: Path) 
         path = f"/api/sessions/{shipper.session_id.hex()}/lines/live?from=0"
         with asked(server, path) as stalled:
             assert stalled.status == 200
-            taken = "ptyshipper_viewers kind=lines"
+            taken = "ptyshipper_viewers kind=stream"
             until(lambda: metrics_of(server)[taken] == 0, "the seat is free")
         shipper.socket.close()
 
