@@ -22,6 +22,7 @@ from enum import Enum, auto
 from typing import Any, assert_never
 
 from ptyshipper.backend.digest import NO_LINES, Digest, OpenLines, digest
+from ptyshipper.backend.ingest.post import POSTED
 from ptyshipper.backend.session import Description, read_description
 from ptyshipper.errors import ProtocolError
 from ptyshipper.wire import messages
@@ -149,6 +150,8 @@ class Ingest:
     def _hello(self, session_id: bytes, description: dict[str, Any], now_s: float) -> list[Command]:
         if self.state is not State.OPENING:
             raise ProtocolError(CloseCode.MALFORMED, "a second HELLO")
+        if session_id.endswith(POSTED):
+            raise ProtocolError(CloseCode.FORBIDDEN, "ids of that form are for posts")
         about = read_description(description)
         self.state = State.FINDING
         self._deadline_s = now_s + SILENCE_S

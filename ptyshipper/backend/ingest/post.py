@@ -15,6 +15,9 @@ from ptyshipper.errors import PtyshipperError
 from ptyshipper.records import MAX_PAYLOAD_BYTES, Kind, encode, started
 from ptyshipper.wire.messages import SESSION_ID_BYTES
 
+POSTED = b"\0\0\0\0post"
+"""What the ids of sessions of posts end with. Anybody could make such an id, of any pod: a shipper may not
+have one (``ingest.core``)."""
 MAX_LINES = 10_000
 MAX_HOSTNAME_CHARACTERS = 255
 MAX_ID = 2**31 - 1
@@ -46,7 +49,7 @@ class Post(NamedTuple):
     def session_id(self) -> bytes:
         """All posts of a pod are one session: nothing in them tells a restarted container from itself."""
         name = json.dumps(["posts", self.deployment_id, self.type, self.hostname])
-        return sha256(name.encode()).digest()[:SESSION_ID_BYTES]
+        return sha256(name.encode()).digest()[: SESSION_ID_BYTES - len(POSTED)] + POSTED
 
     def description(self) -> Description:
         """What its first post tells of the session."""

@@ -177,10 +177,13 @@ def test_session_of_another_deployment_can_not_be_taken(
 
 
 def test_session_of_posts_can_not_be_taken_by_a_shipper(server: Server) -> None:
-    """Its id can be computed by anybody."""
+    """Its id can be computed by anybody, also before the first post: by whoever wants to keep it out."""
     deployment_id = fresh_deployment_id()
-    assert send(server, body(deployment_id, "x")) == 204
     session_id = read_post(body(deployment_id)).session_id
+    for other in (deployment_id, deployment_id + 1):
+        with pytest.raises(ConnectionClosed, match="4403"):
+            Shipper(server, session_id, deployment_id=other)
+    assert send(server, body(deployment_id, "x")) == 204
     with pytest.raises(ConnectionClosed, match="4403"):
         Shipper(server, session_id, deployment_id=deployment_id)
     assert send(server, body(deployment_id, "y")) == 204
