@@ -9,10 +9,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv check test integration demo bench build bundle clean
+.PHONY: help venv check test integration demo bench build bundle page clean
 
 # What the bundle is made of: it is built anew when one of these changes.
-BUNDLED := $(shell find ptyshipper -name '*.py' -o -name '*.[ch]' -o -name '*.spec')
+BUNDLED := $(shell find ptyshipper -name node_modules -prune -o -name '*.py' -o -name '*.[ch]' -o -name '*.spec')
+# What the page is made of, and what builds it.
+PAGE := ptyshipper/backend/page
+PAGE_SOURCES := $(wildcard $(PAGE)/src/* $(PAGE)/*.json $(PAGE)/*.mjs $(PAGE)/build.py)
+PAGE_BUILT := $(PAGE)/built/index.html
 # Tests that need a container runtime, and minutes.
 LONG := runtimes or pod
 
@@ -27,26 +31,27 @@ $(READY): pyproject.toml
 	@$(PIP) install --editable '.[dev]'
 	@touch $@
 
-check: $(READY) ## format, lint, types and import contracts
+check: $(READY) $(PAGE_BUILT) ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python $(PAGE)/build.py types
 
-test: $(READY) ## every test but those that take minutes
+test: $(READY) $(PAGE_BUILT) ## every test but those that take minutes
 	@.ci/tools
 	@$(MAKE) --no-print-directory bundle || echo "no bundle, so its tests are skipped" >&2
 	$(BIN)/python -m pytest tests integration -m 'not ($(LONG))' $(ARGS)
 
-integration: $(READY) ## the black-box tests, in real container runtimes too
+integration: $(READY) $(PAGE_BUILT) ## the black-box tests, in real container runtimes too
 	@.ci/tools
 	@$(MAKE) --no-print-directory bundle
 	$(BIN)/python -m pytest integration $(ARGS)
 
-demo: $(READY) ## see it at work: backend, a wrapped program, what arrived
+demo: $(READY) $(PAGE_BUILT) ## see it at work: backend, a wrapped program, what arrived
 	@$(BIN)/python -m integration.demo $(ARGS)
 
-bench: $(READY) ## measure, each figure beside a peer; ARGS="--quick", ARGS="--only cpu"
+bench: $(READY) $(PAGE_BUILT) ## measure, each figure beside a peer; ARGS="--quick", ARGS="--only cpu"
 	@$(BIN)/python -m integration.bench $(ARGS)
 
 bundle: dist/log-shipper dist/image/install-log-shipper ## dist/log-shipper, one static file for any image, and dist/image
@@ -54,10 +59,15 @@ bundle: dist/log-shipper dist/image/install-log-shipper ## dist/log-shipper, one
 dist/log-shipper dist/image/install-log-shipper &: $(READY) $(BUNDLED)
 	@$(BIN)/python -m ptyshipper.bundle.build --output dist
 
-build: $(READY) ## wheel and sdist into dist/
-	@$(PIP) install 'hatchling>=1.25,<2'
+page: $(PAGE_BUILT) ## the page that serve shows, with this machine's Node.js or PyPI's
+
+$(PAGE_BUILT): $(READY) $(PAGE_SOURCES)
+	@needed=$$($(BIN)/python $(PAGE)/build.py requirements) && { [ -z "$$needed" ] || $(PIP) install "$$needed"; }
+	@$(BIN)/python $(PAGE)/build.py page
+
+build: $(READY) $(PAGE_BUILT) ## wheel and sdist into dist/
 	$(BIN)/python -m hatchling build -d dist
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist build $(PAGE)/built $(PAGE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "backend/bridge/apps.py": "integration/test_bridge.py",
     "backend/directory.py": "tests/backend/test_app.py",
     "backend/listening.py": "tests/backend/test_app.py",
+    "backend/page/wheel_hook.py": "tests/backend/page/test_build.py",
     "backend/posting.py": "tests/backend/viewers/test_openapi.py",
     "backend/stores.py": "tests/backend/test_token_command.py",
     "backend/store/base.py": "tests/backend/store/test_contract.py",

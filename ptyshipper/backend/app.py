@@ -37,6 +37,7 @@ from ptyshipper.backend.ingest.posts import Posts
 from ptyshipper.backend.journal import told
 from ptyshipper.backend.listening import BACKLOG, Listeners, listening
 from ptyshipper.backend.metrics import Metrics
+from ptyshipper.backend.page import serving
 from ptyshipper.backend.proxies import BehindProxies
 from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.register import Register, make_link
@@ -158,6 +159,7 @@ async def _run_on(
         *search.operations(store, access, turns),
         *download.operations(store, access, turns),
         *login.operations(store, register, access),
+        *serving.operations(serving.read_files(serving.BUILT)),
     ]
     gallery = Gallery(access)
     app: ASGIApp = Router(

@@ -29,7 +29,6 @@ log = logging.getLogger("ptyshipper.backend")
 
 _PRIVATE = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 _TEXT = "text/plain; charset=utf-8"
-_PAGE = Answer("who is logged in is told where the sessions are", _TEXT)
 _ANSWERS = {
     401: "nobody is logged in",
     403: "the link was used or is too old, or another site's page asks",
@@ -37,23 +36,15 @@ _ANSWERS = {
     503: "the store does not answer",
 }
 _USED = "this link was used, or is over 10 minutes old; make another with: ptyshipper token link\n"
-_WELCOME = "this is ptyshipper; the sessions are at /api/sessions\n"
-_NOBODY = "this is ptyshipper; log in with a link that 'ptyshipper token link' makes\n"
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
 def operations(store: Store, register: Register, access: Access) -> list[Operation]:
-    """``/``, ``/login`` and ``/logout``."""
+    """``/login`` and ``/logout``."""
 
     def is_secure(request: Request) -> bool:
         return browser.is_https(request.scope, access.public_url)
-
-    async def home(request: Request) -> Response:
-        reader = await access.reader(request.scope)
-        if isinstance(reader, HTTPStatus):
-            return _told(reader, _NOBODY)
-        return _told(HTTPStatus.OK, _WELCOME)
 
     async def log_in(request: Request) -> Response:
         if request.method == "HEAD":  # whoever only looks whether a link leads anywhere
@@ -78,7 +69,6 @@ def operations(store: Store, register: Register, access: Access) -> list[Operati
     logged = {303: Answer("to the front page", None, headers=("location", "set-cookie"))}
     code = text("code", "what the link holds", 256)
     return [
-        Operation("/", "The front page", _kept_up(home), {200: _PAGE, **told}, security=()),
         Operation(
             LOGIN_PATH,
             "A link that is good once becomes a cookie",

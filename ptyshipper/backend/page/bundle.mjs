@@ -1,0 +1,35 @@
+// node bundle.mjs page DIR: the page, minified, under names that change with what is in the files.
+// node bundle.mjs tests DIR TEST...: each test with what it imports, for `node --test`.
+import { readFile, readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const [what, directory, ...tests] = process.argv.slice(2);
+const common = { bundle: true, format: "esm", outdir: directory, logLevel: "warning" };
+
+if (what === "tests") {
+  await build({ ...common, entryPoints: tests, platform: "node", outExtension: { ".js": ".mjs" } });
+} else {
+  const { metafile } = await build({
+    ...common,
+    entryPoints: ["src/main.ts"],
+    entryNames: "[name]-[hash]",
+    chunkNames: "[name]-[hash]",
+    splitting: true,
+    minify: true,
+    target: "es2022",
+    legalComments: "none",
+    metafile: true,
+  });
+  const [script, entry] = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint);
+  const named = (path) => `/assets/${path.slice(path.lastIndexOf("/") + 1)}`;
+  const page = (await readFile("src/index.html", "utf8"))
+    .replace("{script}", named(script))
+    .replace("{style}", named(entry.cssBundle));
+  await writeFile(join(directory, "index.html"), page);
+  for (const name of await readdir(directory)) {
+    const path = join(directory, name);
+    await writeFile(`${path}.gz`, gzipSync(await readFile(path), { level: 9 }));
+  }
+}

@@ -1,0 +1,223 @@
+/** The sessions, newest first, as they are now; what is asked for stands in the address. */
+
+import { ask, type Session } from "./api.ts";
+import { h } from "./dom.ts";
+import * as formats from "./formats.ts";
+import { Notice } from "./notice.ts";
+import { noteLetIn, troubleOf } from "./troubles.ts";
+
+interface Listed {
+  sessions: Session[];
+  next: number | null;
+}
+
+const FILTERS = ["app", "deployment", "hostname", "state", "type"] as const;
+const STATES = [
+  ["", "any state"], ["running", "running"], ["succeeded", "exited 0"], ["failed", "failed"],
+  ["cut", "cut off"], ["quiet", "quiet"],
+] as const;
+const TYPES = [["", "any type"], ["runtime", "runtime"], ["build", "build"]] as const;
+const COLUMNS = ["State", "Command", "App", "Deployment", "Pod", "Started", "Duration", "Output", "Gaps"];
+const AT_A_TIME = 100;
+const LOOK_EVERY_MS = 1_000;
+const TYPING_MS = 200;
+
+export function showSessions(main: HTMLElement): void {
+  document.title = "Sessions · ptyshipper";
+  new SessionsPage(main).look();
+}
+
+class SessionsPage {
+  private readonly notice = new Notice();
+  private readonly rows = new Map<string, { row: HTMLTableRowElement; told: string }>();
+  private readonly body = h("tbody");
+  private readonly table = h(
+    "table",
+    { class: "sessions", hidden: true },
+    h("caption", { class: "unseen" }, "Sessions, newest first"),
+    h("thead", {}, h("tr", {}, ...COLUMNS.map((name) => h("th", { scope: "col" }, name)))),
+    this.body,
+  );
+  private readonly empty = h("p", { class: "empty", hidden: true });
+  private readonly loading = h("p", { class: "loading" }, "Loading sessions…");
+  private readonly pages = h("nav", { class: "pages", "aria-label": "Older and newer sessions" });
+  private timer = 0;
+  private asking: AbortController | null = null;
+
+  constructor(main: HTMLElement) {
+    main.replaceChildren(
+      h("h1", { class: "unseen" }, "Sessions"),
+      this.filters(),
+      this.notice.element,
+      this.loading,
+      this.empty,
+      this.table,
+      this.pages,
+    );
+    document.addEventListener("visibilitychange", () => {
+      if (!document.hidden) this.look();
+    });
+  }
+
+  /** Ask now, and again and again while somebody can see it. */
+  look(): void {
+    clearTimeout(this.timer);
+    this.asking?.abort();
+    const asking = (this.asking = new AbortController());
+    this.ask(asking.signal).then(
+      (goesOn) => {
+        if (goesOn && !asking.signal.aborted && !document.hidden) {
+          this.timer = window.setTimeout(() => this.look(), LOOK_EVERY_MS);
+        }
+      },
+      (error: unknown) => {
+        if (!asking.signal.aborted) throw error;
+      },
+    );
+  }
+
+  private async ask(signal: AbortSignal): Promise<boolean> {
+    const asked = new URLSearchParams(location.search);
+    try {
+      const parameters = Object.fromEntries([...FILTERS, "before"].map((name) => [name, asked.get(name)]));
+      const listed = await ask<Listed>("/api/sessions", { ...parameters, limit: AT_A_TIME }, signal);
+      noteLetIn();
+      this.notice.hide();
+      this.show(listed, asked);
+      return true;
+    } catch (error) {
+      if (signal.aborted) throw error;
+      const trouble = troubleOf(error);
+      this.notice.show(trouble);
+      this.loading.hidden = true;
+      if (!trouble.passes) {
+        this.table.hidden = this.empty.hidden = true;
+        this.pages.replaceChildren();
+      }
+      return trouble.passes;
+    }
+  }
+
+  private show({ sessions, next }: Listed, asked: URLSearchParams): void {
+    this.loading.hidden = true;
+    this.table.hidden = sessions.length === 0;
+    this.empty.hidden = sessions.length > 0;
+    const isFiltered = FILTERS.some((name) => asked.get(name));
+    this.empty.textContent = isFiltered
+      ? "No session fits these filters."
+      : "No sessions yet. Run one: ptyshipper run -- COMMAND";
+    const there = new Set(sessions.map((session) => session.id));
+    for (const [id, { row }] of this.rows) {
+      if (!there.has(id)) {
+        row.remove();
+        this.rows.delete(id);
+      }
+    }
+    sessions.forEach((session, index) => {
+      const row = this.row(session);
+      if (this.body.children[index] !== row) this.body.insertBefore(row, this.body.children[index] ?? null);
+    });
+    this.page(next, asked);
+  }
+
+  /** The session's row, with new cells only where it says something new: a selection survives. */
+  private row(session: Session): HTMLTableRowElement {
+    const known = this.rows.get(session.id) ?? { row: h("tr"), told: "" };
+    const cells = cellsOf(session);
+    const told = cells.map((cell) => cell.textContent).join("\n");
+    if (told !== known.told) {
+      // A link that has the focus keeps it: of cells that say the same, the old ones stay.
+      const before = [...known.row.cells];
+      cells.forEach((cell, index) => {
+        const old = before[index];
+        if (!old) known.row.append(cell);
+        else if (old.textContent !== cell.textContent) old.replaceWith(cell);
+      });
+      known.told = told;
+    }
+    this.rows.set(session.id, known);
+    return known.row;
+  }
+
+  private page(next: number | null, asked: URLSearchParams): void {
+    const links: HTMLElement[] = [];
+    const link = (words: string, before: number | null) => {
+      const query = new URLSearchParams(asked);
+      if (before === null) query.delete("before");
+      else query.set("before", String(before));
+      links.push(h("a", { href: `/?${query}` }, words));
+    };
+    if (asked.has("before")) link("Newest", null);
+    if (next !== null) link("Older", next);
+    const told = links.map((each) => each.outerHTML).join("");
+    if (told !== this.pages.innerHTML) this.pages.replaceChildren(...links);
+  }
+
+  private filters(): HTMLElement {
+    const asked = new URLSearchParams(location.search);
+    const form = h(
+      "form",
+      { class: "filters", role: "search", "aria-label": "Filter sessions", submit: (event: Event) => event.preventDefault() },
+      field("app", "App", h("input", { name: "app", inputmode: "numeric", size: 5, autocomplete: "off" })),
+      field("deployment", "Deployment", h("input", { name: "deployment", inputmode: "numeric", size: 5, autocomplete: "off" })),
+      field("hostname", "Pod", h("input", { name: "hostname", size: 18, autocomplete: "off", spellcheck: "false" })),
+      field("state", "State", select("state", STATES)),
+      field("type", "Type", select("type", TYPES)),
+    );
+    for (const name of FILTERS) control(form, name).value = asked.get(name) ?? "";
+    let typing = 0;
+    form.addEventListener("input", () => {
+      clearTimeout(typing);
+      typing = window.setTimeout(() => {
+        const query = new URLSearchParams();
+        for (const name of FILTERS) {
+          const value = control(form, name).value.trim();
+          if (value) query.set(name, value);
+        }
+        history.replaceState(null, "", query.size ? `/?${query}` : "/");
+        this.look();
+      }, TYPING_MS);
+    });
+    return form;
+  }
+}
+
+function control(form: HTMLFormElement, name: string): HTMLInputElement | HTMLSelectElement {
+  return form.elements.namedItem(name) as HTMLInputElement | HTMLSelectElement;
+}
+
+function field(name: string, label: string, input: HTMLElement): HTMLElement {
+  input.id = `filter-${name}`;
+  return h("span", {}, h("label", { for: input.id }, label), input);
+}
+
+function select(name: string, options: readonly (readonly [string, string])[]): HTMLSelectElement {
+  return h("select", { name }, ...options.map(([value, words]) => h("option", { value }, words)));
+}
+
+function cellsOf(session: Session): HTMLTableCellElement[] {
+  const { words, mood } = formats.stateOf(session);
+  const started = new Date(session.started_at);
+  const ended = session.ended_at === null ? Date.now() : Date.parse(session.ended_at);
+  const lost = session.gaps ? `${formats.count(session.gaps)} (${formats.bytes(session.lost_bytes)})` : "";
+  const command = session.command.join(" ") || "(no command)";
+  const badge = session.tty ? h("span", { class: "badge", title: "on a terminal" }, "tty") : null;
+  const cells: [string, string | HTMLElement][] = [
+    ["state", h("span", { class: `state ${mood}` }, words)],
+    ["command", h("span", { class: "words" }, h("span", { title: command }, command), badge)],
+    ["app", idLink("app", session.app_id)],
+    ["deployment", idLink("deployment", session.deployment_id)],
+    ["pod", idLink("hostname", session.hostname)],
+    ["started", h("time", { datetime: session.started_at, title: session.started_at }, formats.time(started.getTime() * 1000, "local", 0, true).slice(0, -4))],
+    ["duration", formats.duration(ended - started.getTime())],
+    ["output", formats.bytes(session.bytes)],
+    ["gaps", lost && h("span", { class: "state odd" }, lost)],
+  ];
+  return cells.map(([name, content], index) => h("td", { class: name, "data-label": COLUMNS[index] ?? "" }, content));
+}
+
+/** A value that is also the filter for it. */
+function idLink(filter: string, value: number | string | null): string | HTMLElement {
+  if (value === null || value === "") return "–";
+  return h("a", { class: "filter", href: `/?${new URLSearchParams({ [filter]: String(value) })}` }, String(value));
+}
