@@ -1,4 +1,4 @@
-"""``/`` and ``/assets/{name}``: the page, the same for everybody.
+"""The page under the addresses of its views, and ``/assets/{name}``: the same for everybody.
 
 It holds nothing that is not in the package. What it shows it asks the API for, which knows who may read.
 """
@@ -25,10 +25,17 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
 }
+_VIEWS = {
+    "/": "sessions",
+    "/sessions/{id}": "what a session printed",
+    "/sessions/{id}/terminal": "a session's terminal",
+    "/apps/{id}": "what an app's pods printed",
+}
+"""``page/src/router.ts`` tells them apart."""
 _POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        "script-src 'self' 'wasm-unsafe-eval'",  # the player's terminal is WebAssembly
         "style-src 'self'",
         "img-src 'self'",
         "connect-src 'self'",
@@ -94,8 +101,14 @@ def operations(files: dict[str, File]) -> list[Operation]:
         404: Answer("the page has no such file", schema=ERROR),
     }
     name = text("name", "the file", 255, place="path")
+    # Whether there is such a session is for the API to say, which knows who asks.
+    id_ = text("id", "the session or app", 255, place="path")
+    views = [
+        _open(path, f"The page: {what}", page, shown, *([id_] if "{id}" in path else []))
+        for path, what in _VIEWS.items()
+    ]
     return [
-        _open("/", "The page: sessions", page, shown),
+        *views,
         _open("/assets/{name}", "What the page is made of", asset, sent, name),
     ]
 

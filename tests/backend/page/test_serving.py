@@ -31,13 +31,19 @@ def assets(page: bytes) -> list[str]:
     return re.findall(r"/assets/[\w.-]+", page.decode())
 
 
-def test_page_is_the_same_for_everybody(server: Server) -> None:
-    status, headers, body = get(server, "/")
+@pytest.mark.parametrize(
+    "path", ["/", f"/sessions/{'0' * 32}", f"/sessions/{'0' * 32}/terminal", "/apps/7", "/apps/-1"]
+)
+def test_page_is_the_same_for_everybody(server: Server, path: str) -> None:
+    status, headers, body = get(server, path)
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert headers["cache-control"] == "no-cache"
     policy = headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; script-src 'self'; style-src")
+    assert policy.startswith(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';"
+    )
     assert "unsafe-inline" not in policy
+    assert "'unsafe-eval'" not in policy
     assert body == (BUILT / PAGE_NAME).read_bytes()
 
 
@@ -73,6 +79,11 @@ def test_what_a_browser_has_is_not_sent_again(server: Server) -> None:
         "/assets/none.js",
         f"/assets/{PAGE_NAME}",
         "/assets/..%2Fserving.py",
+        "/sessions",
+        "/sessions/",
+        f"/sessions/{'0' * 32}/else",
+        "/apps/7/terminal",
+        "/else",
     ],
 )
 def test_nothing_else_is_there(server: Server, path: str) -> None:
