@@ -3,9 +3,23 @@
 import { readFile, readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { build } from "esbuild";
+import { build, transform } from "esbuild";
 
 const [what, directory, ...tests] = process.argv.slice(2);
+// A style that a view loads when it is shown: its address, where its name ends with ?url.
+const addresses = {
+  name: "addresses",
+  setup({ onLoad, onResolve, resolve }) {
+    onResolve({ filter: /\?url$/ }, async ({ path, ...rest }) => {
+      const found = await resolve(path.slice(0, -"?url".length), rest);
+      return { ...found, namespace: "address" };
+    });
+    onLoad({ filter: /./, namespace: "address" }, async ({ path }) => {
+      const contents = await readFile(path, "utf8");
+      return { contents: (await transform(contents, { loader: "css", minify: true })).code, loader: "file" };
+    });
+  },
+};
 const common = { bundle: true, format: "esm", outdir: directory, logLevel: "warning" };
 
 if (what === "tests") {
@@ -14,6 +28,9 @@ if (what === "tests") {
   const { metafile } = await build({
     ...common,
     entryPoints: ["src/main.ts"],
+    plugins: [addresses],
+    publicPath: "/assets",
+    assetNames: "[name]-[hash]",
     entryNames: "[name]-[hash]",
     chunkNames: "[name]-[hash]",
     splitting: true,

@@ -15,6 +15,7 @@ export interface Session {
   state: "running" | "exited" | "cut" | "quiet";
   exit_code: number | null;
   exit_signal: number | null;
+  first_offset: number;
   bytes: number;
   entries: number;
   gaps: number;

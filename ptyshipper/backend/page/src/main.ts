@@ -16,6 +16,9 @@ function show(main: HTMLElement, route: Route | null): void {
     case "sessions":
       showSessions(main);
       return;
+    case "terminal":
+      void import("./terminal.ts").then(({ showTerminal }) => showTerminal(main, route.id));
+      return;
     default:
       main.replaceChildren(h("p", { class: "empty" }, "There is no such page. ", h("a", { href: "/" }, "All sessions")));
   }
