@@ -27,6 +27,8 @@ REPLAY_BYTES = 1 << 20
 """Of top, with 5 KB a frame, it is ten minutes; of bash and vim 32 KiB were enough for every cell
 (measured)."""
 HEAD_BYTES = 65_536
+MAX_SWITCHES = 64
+"""Between the screens, in one action: 15 us each."""
 
 _ALTERNATE = r"\x1b\[\?(?:47|1047|1049)"
 _SWITCHES = re.compile(rf"\x1bc|{_ALTERNATE}[hl]")
@@ -80,11 +82,22 @@ class Screens:
             self._shown.resize(action)
         elif isinstance(action, Output):
             at = 0
-            for found in _SWITCHES.finditer(action.text):
+            for found in self._switches(action.text):
                 self._shown.write(action.text[at : found.start()])
                 self._switch(found[0])
                 at = found.end()
             self._shown.write(action.text[at:] if at else action.text)
+
+    def _switches(self, text: str) -> list[re.Match[str]]:
+        """The last ones: of very many, those before them are left in the text, up to one that leads to the
+        screen that is shown anyway."""
+        found = list(_SWITCHES.finditer(text))
+        if len(found) <= MAX_SWITCHES:
+            return found
+        is_alternate = self._alternate is not None
+        begins = range(len(found) - MAX_SWITCHES, len(found))
+        same = (at for at in begins if found[at - 1][0].endswith("h") == is_alternate)
+        return found[next(same, len(found) - 1) :]
 
     def _switch(self, sequence: str) -> None:
         if sequence == _RESET:

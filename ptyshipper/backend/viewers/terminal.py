@@ -180,7 +180,8 @@ class _Shown:
         while chunks := await self._read(self._offset):
             for chunk in chunks:
                 async for action in self._actions(chunk):
-                    screens.feed(action)
+                    async with self._turns.slice():
+                        screens.feed(action)
                     if isinstance(action, Exit):
                         end = end._replace(exit=action)
                 self._offset = chunk.end_offset

@@ -196,6 +196,17 @@ def test_hostile_output_takes_no_more_than_it_may() -> None:
     assert size < screens.REPLAY_BYTES + screens.HEAD_BYTES + 100_000
 
 
+@pytest.mark.parametrize(
+    "text", ["\x1b[?1049hx\x1b[?1049ly", "\x1b[?1049hx\x1bcy", "y\x1b[?1049l", "x\x1b[?1049h"]
+)
+def test_switches_without_end_lead_where_they_lead(text: str) -> None:
+    whole = Emulator(20, 5)
+    actions = [Output("begin"), Output(text * 300), Output("\x1b[3;3Hz"), Output("\x1b[?1049l!")]
+    play(whole, actions)
+    late = shown(seen(actions).screen(20, 5))
+    assert late.cells() == whole.cells()
+
+
 def test_switches_and_clearings_are_found_in_records() -> None:
     assert last_switch(output(b"a\x1b[?1049hb\x1b[?47lc", Kind.TTY)) == "\x1b[?47l"
     assert last_switch(output(b"a\x1b[H\x1b[2J", Kind.TTY)) == ""
