@@ -1,10 +1,10 @@
 """Records to an asciicast, version 3 or 2. Pure.
 
 Sources: asciinema's ``docs/manual/asciicast/v3.md`` and ``v2.md``. A header line, then ``[time, code,
-data]``: ``o`` output, ``r`` a resize, ``m`` a marker, ``x`` the exit status (which version 2 does not
-tell of; asciinema's own recorder writes it there, too). In version 3 ``time`` is the seconds since the
-previous event, with 3 decimals; it is the difference of rounded times, so that what rounding takes
-from one event the next one gets. In version 2 it counts from the beginning, with 6.
+data]``: ``o`` output, ``r`` a resize, ``m`` a marker (a gap, a signal), ``x`` the exit status (which
+version 2 does not tell of; asciinema's own recorder writes it there, too). In version 3 ``time`` is the
+seconds since the previous event, with 3 decimals; it is the difference of rounded times, so that what
+rounding takes from one event the next one gets. In version 2 it counts from the beginning, with 6.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from ptyshipper.printed.losses import lost
 from ptyshipper.printed.newlines import NewLines
+from ptyshipper.printed.signals import sent
 from ptyshipper.printed.text import json_text
 from ptyshipper.records import (
     OUTPUT_KINDS,
@@ -84,6 +85,8 @@ class CastWriter:
             return self._event(record.time_us, "r", f"{cols}x{rows}")
         if record.kind == Kind.GAP:
             return self._event(record.time_us, "m", str(lost(record)))
+        if record.kind == Kind.SIGNALLED:
+            return self._event(record.time_us, "m", sent(record))
         if record.kind == Kind.EXITED:
             exit_ = read_exited(record.payload)
             status = 128 + exit_.signal if exit_.signal else exit_.code

@@ -50,7 +50,8 @@ def test_session_of_every_kind_of_record() -> None:
     assert found == [
         (0.001, "o", "hi\r\n"),
         (0.001, "r", "100x30"),
-        (0.001, "m", "400 bytes lost: the spool was full"),
+        (0.001, "m", "SIGTERM sent"),
+        (0.0, "m", "400 bytes lost: the spool was full"),
         (0.001, "x", "3"),
     ]
 

@@ -11,8 +11,8 @@ import { sizeWords } from "./timeline.ts";
 export function showLive(page: TerminalPage, session: Session): void {
   page.showStage(new Marks(null), session.cols || 80, session.rows || 24);
   const player = (page.player = playLive(page.id, page.holder));
-  const startedMs = Date.parse(session.started_at);
-  const mark = (label: string, atMs = Date.now()) => page.marks.add({ ms: Math.max(0, atMs - startedMs), label });
+  // The stream's own clock: this machine's and the pod's need not agree.
+  const mark = (label: string, ms = player.getCurrentTime() * 1000) => page.marks.add({ ms, label });
   if (session.bytes === 0) {
     const nothing = h("p", { class: "empty over" }, "Nothing has been printed yet.");
     page.stage.append(nothing);
@@ -35,7 +35,7 @@ export function showLive(page: TerminalPage, session: Session): void {
   on(player, "ended", ({ message }) => {
     page.isOver = true;
     void page.look().then((now) => {
-      if (now?.state === "exited") mark(formats.stateOf(now).words, Date.parse(now.ended_at ?? ""));
+      if (now?.state === "exited") mark(formats.stateOf(now).words, Date.parse(now.ended_at ?? "") - Date.parse(now.started_at));
       else if (now) page.notice.show({ title: "The stream ended", help: `${message ?? ""} Load the page again to go on.`, passes: true });
     });
   });
