@@ -25,6 +25,7 @@ import { BUCKETS, VolumeChart } from "./volume.ts";
 const AGAIN_MS = 1_500;
 const SAY_EVERY_MS = 5_000;
 const VOLUME_EVERY_MS = 5_000;
+const NARROW_PX = 800;
 const CLOCKS = ["local", "utc", "relative", "none"] as const;
 /** Something looked for is shown with what is before it. */
 const CONTEXT_SHARE = 0.3;
@@ -118,6 +119,8 @@ class LogPage {
     );
     this.more.addEventListener("click", () => void this.go({ at: "end" }));
     const { element } = this.viewport;
+    // It lies over the log, and is not to be in the way.
+    this.more.addEventListener("wheel", (event) => element.scrollBy(0, event.deltaY), { passive: true });
     element.addEventListener("click", (event) => this.clicked(event));
     main.append(
       this.bar.element,
@@ -140,11 +143,12 @@ class LogPage {
     else void this.go({ at: "end" });
     this.volumeDueMs = 1;
     this.refreshVolume();
-    if (document.activeElement === document.body) this.viewport.element.focus({ preventScroll: true });
   }
 
   showSession(session: Session): void {
+    const wasDated = this.isDated();
     this.session = session;
+    if (this.isDated() !== wasDated) this.viewport.redress();
     this.bar.showSession(session);
     showTrail(session, "log");
     document.title = `${session.command.join(" ").slice(0, 80)} · log · ptyshipper`;
@@ -165,7 +169,7 @@ class LogPage {
       this.isLoaded = this.loading.hidden = true;
       this.notice.hide();
       this.viewport.reset();
-      if ("at" in where && where.at === "end") this.viewport.showEnd();
+      if (index === "end") this.viewport.showEnd();
       else this.viewport.show(index, share);
       this.tellMissing(where);
     } catch (error) {
@@ -278,7 +282,8 @@ class LogPage {
     const [first, last] = [this.seen(), this.seen(true)];
     let words = "";
     if (first && last && first.number !== null && last.number !== null && !this.source.isMerged) {
-      words = `${formats.count(shownNumber(first.number))}–${formats.count(shownNumber(last.number))} of ${formats.count(this.source.first + this.source.total)}`;
+      const day = formats.time(first.time_us, this.view.clock === "utc" ? "utc" : "local", 0, true).slice(0, 10);
+      words = `${day} · ${formats.count(shownNumber(first.number))}–${formats.count(shownNumber(last.number))} of ${formats.count(this.source.first + this.source.total)}`;
     }
     if (this.place.textContent !== words) this.place.textContent = words;
     if (first && last) this.chart.showSeen(first.time_us, last.time_us);
@@ -369,8 +374,9 @@ class LogPage {
     return seen ? this.source.orderOf(seen) : 0;
   }
 
-  /** Days are told where there is more than one. */
+  /** Days are told where there is more than one, and room for it. */
   private isDated(): boolean {
+    if (innerWidth <= NARROW_PX) return false;
     const now = this.session?.ended_at ? Date.parse(this.session.ended_at) : Date.now();
     return new Date(this.source.startedUs / 1000).toDateString() !== new Date(now).toDateString();
   }

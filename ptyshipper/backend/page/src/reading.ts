@@ -43,9 +43,9 @@ export class Reading {
     private readonly listener: Listener,
   ) {}
 
-  /** Loads what is around a place, in place of all that was loaded. The index of what is there; null:
-   * another place was asked for meanwhile. Throws what asking throws. */
-  async open(where: Where): Promise<number | null> {
+  /** Loads what is around a place, in place of all that was loaded. The index of what is there, or
+   * that it is the end; null: another place was asked for meanwhile. Throws what asking throws. */
+  async open(where: Where): Promise<number | "end" | null> {
     this.opening.abort();
     const { signal } = (this.opening = new AbortController());
     const ask = (at: Where, limit: number) => this.source.page(at, limit, this.filter, signal);
@@ -55,8 +55,9 @@ export class Reading {
       let page = await ask(where, PAGE_ENTRIES);
       const isEdge = "at" in where;
       // Behind the end, or a filter that nothing fits from there on: the end is the nearest.
-      if (page.entries.length === 0 && !isEdge && page.isLast) page = await ask({ at: "end" }, PAGE_ENTRIES);
-      const before = isEdge || page.before === null ? null : await ask({ before: page.before }, CONTEXT);
+      const isBehind = page.entries.length === 0 && !isEdge && page.isLast;
+      if (isBehind) page = await ask({ at: "end" }, PAGE_ENTRIES);
+      const before = isEdge || isBehind || page.before === null ? null : await ask({ before: page.before }, CONTEXT);
       this.chain = new Chain();
       this.last = new Map();
       this.extending = { before: false, after: false };
@@ -64,7 +65,7 @@ export class Reading {
       if (before) this.chain.prepend(before);
       this.settle();
       this.begin(page);
-      return "at" in where && where.at === "end" ? this.chain.end - 1 : 0;
+      return isBehind || (isEdge && where.at === "end") ? "end" : 0;
     } catch (error) {
       if (signal.aborted) return null;
       this.extending.after = false;

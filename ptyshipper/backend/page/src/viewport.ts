@@ -304,6 +304,8 @@ export class Viewport {
     const delta = top - this.lastTop;
     if (Math.abs(delta) < 1) return;
     this.lastTop = top;
+    // A window that has grown pushes the bar up: nobody has scrolled.
+    if (this.isPinned && top >= this.mostTop - 1) return;
     clearTimeout(this.settling);
     this.settling = window.setTimeout(() => this.synchronise(), SETTLE_MS);
     if (Math.abs(delta) > BIG_SCROLL_VIEWPORTS * this.height) {
