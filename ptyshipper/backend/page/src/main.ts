@@ -16,6 +16,9 @@ function show(main: HTMLElement, route: Route | null): void {
     case "sessions":
       showSessions(main);
       return;
+    case "log":
+      void import("./log.ts").then(({ showLog }) => showLog(main, route.source));
+      return;
     case "terminal":
       void import("./terminal.ts").then(({ showTerminal }) => showTerminal(main, route.id));
       return;
