@@ -217,6 +217,23 @@ def test_backend_that_restarts_is_found_again(page: Page, backend: Server, start
     again.socket.close()
 
 
+def test_stream_that_does_not_come_is_told(context: BrowserContext, tmp_path: Path) -> None:
+    """Though the backend answers: it lets nobody else watch, until somebody leaves."""
+    with running_server(tmp_path, max_viewers="1") as server:
+        shipper = Shipper(server, os.urandom(16), tty=True, command=["bash"])
+        shipper.ship(start_record() + tty("here"))
+        path = f"/api/sessions/{shipper.session_id.hex()}/live"
+        other = server.connect(server.state.view_token, "v1.alis", path)
+        page = context.new_page()
+        page.goto(link_to(server))
+        show(page, server, shipper)
+        expect(page.locator(".notice")).to_contain_text("stream is not there")
+        other.close()
+        expect(page.locator(SCREEN)).to_contain_text("here")
+        expect(page.locator(".notice")).to_be_hidden()
+        shipper.socket.close()
+
+
 def recorded(started: Start) -> Shipper:
     """Two minutes, most of them a pause: a resize, a signal, a gap, a death."""
     shipper = started(80, 24)
@@ -446,10 +463,12 @@ def test_player_comes_with_this_view_alone(page: Page, backend: Server, started:
     expect(page.locator(SCREEN)).to_be_attached()
     scripts = "performance.getEntriesByType('resource').filter((each) => each.name.endsWith('.js'))"
     assert any("terminal" in name for name in page.evaluate(f"{scripts}.map((each) => each.name)"))
-    for path in ("/", f"/sessions/{shipper.session_id.hex()}"):
+    for path, sign in (
+        ("/", ".sessions tbody tr"),
+        (f"/sessions/{shipper.session_id.hex()}", ".trail li"),
+    ):
         page.goto(f"{backend.state.url}{path}")
-        expect(page.locator(".brand")).to_be_visible()
-        page.wait_for_load_state("networkidle")
+        expect(page.locator(sign).first).to_be_visible()
         assert (
             page.evaluate(f"{scripts}.reduce((sum, each) => sum + each.encodedBodySize, 0)")
             < 40_000

@@ -95,8 +95,8 @@ def terminal_view(bench: Bench) -> list[Figure]:
     median, p95 = statistics.median(written), _p95(written)
     sent_median, sent_p95 = statistics.median(sent), _p95(sent)
     note = (
-        f"{len(both)} writes, p95 {p95:.0f} ms, worst {written[-1]:.0f} ms; until the page has made the frame,"
-        " not until a screen shows it"
+        f"{len(both)} writes, p95 {p95:.0f} ms, worst {written[-1]:.0f} ms;"
+        " until the page has made the frame, not until a screen shows it"
     )
     return [
         Figure(
