@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
@@ -166,8 +167,12 @@ class _Shown:
             end = await self._feed_screens(screens, begin)
         cols, rows = session.cols or DEFAULT_COLS, session.rows or DEFAULT_ROWS
         seen = screens.screen(cols, rows)
+        since_us = end.last_us
+        if not session.exited and session.last_arrival:
+            # By the store's clock, since the pod's need not agree with it.
+            since_us += max(0, time.time_ns() // 1000 - session.last_arrival)
         await self._send_bytes(
-            self._writer.init(_now_us(), end.last_us, seen.cols, seen.rows, seen.text)
+            self._writer.init(_now_us(), since_us, seen.cols, seen.rows, seen.text)
         )
         exits = [] if end.exit is None else [end.exit]
         for action in (*seen.actions, *exits):
