@@ -1,4 +1,4 @@
-"""The log view in a real browser: what is seen of a log, live and of the past, and what keeps it from that."""
+"""The log view in a real browser: a log live and of the past, and what keeps one from seeing it."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from integration.bench import (
     footprint,
     latency,
     lines,
+    page,
     terminal_view,
     throughput,
 )
@@ -26,6 +27,7 @@ from integration.bench.table import Figure, as_json, render
 GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "latency-pipe": latency.latency_on_pipe,
     "latency-pty": latency.latency_on_pty,
+    "page": page.page,
     "terminal-view": terminal_view.terminal_view,
     "cpu-lines": cpu.lines_cpu,
     "start": footprint.start,

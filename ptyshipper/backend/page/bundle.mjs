@@ -39,9 +39,13 @@ if (what === "tests") {
     legalComments: "none",
     metafile: true,
   });
-  const [script, entry] = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint);
+  const [script, entry] = Object.entries(metafile.outputs).find(([, output]) => output.entryPoint === "src/main.ts");
   const named = (path) => `/assets/${path.slice(path.lastIndexOf("/") + 1)}`;
+  // The log is what most come for: its script is asked for with the first, not by it.
+  const log = Object.keys(metafile.outputs).find((path) => metafile.outputs[path].entryPoint === "src/log.ts");
+  const early = [log, ...metafile.outputs[log].imports.filter(({ kind }) => kind === "import-statement").map(({ path }) => path)];
   const page = (await readFile("src/index.html", "utf8"))
+    .replace("{early}", early.map((path) => `<link rel="modulepreload" href="${named(path)}">`).join("\n"))
     .replace("{script}", named(script))
     .replace("{style}", named(entry.cssBundle));
   await writeFile(join(directory, "index.html"), page);

@@ -5,6 +5,7 @@ import { ask, type Session } from "./api.ts";
 import { h } from "./dom.ts";
 import { type Entry, type Stream, STREAMS, shownNumber } from "./entry.ts";
 import * as formats from "./formats.ts";
+import { PAGE_ENTRIES } from "./chain.ts";
 import { showTrail } from "./header.ts";
 import { Keys } from "./keys.ts";
 import type { Connection } from "./live.ts";
@@ -38,9 +39,13 @@ export function showLog(main: HTMLElement, route: Route): void {
   const begin = async () => {
     try {
       if (!("session" in route)) throw new TypeError("no such view");
+      const source = new SessionSource(route.session);
+      // What is there first of all does not wait for who it is of.
+      source.prefetch(placeAsked(), PAGE_ENTRIES, filterOf(location.search));
       const session = await ask<Session>(`/api/sessions/${route.session}`);
       notice.hide();
-      const page = new LogPage(main, notice, loading, new SessionSource(session));
+      source.know(session);
+      const page = new LogPage(main, notice, loading, source);
       page.showSession(session);
       page.begin();
     } catch (error) {
@@ -141,8 +146,6 @@ class LogPage {
   begin(): void {
     if (this.selected) this.goLinked();
     else void this.go({ at: "end" });
-    this.volumeDueMs = 1;
-    this.refreshVolume();
   }
 
   showSession(session: Session): void {
@@ -166,12 +169,14 @@ class LogPage {
       if (!this.isLoaded) this.loading.hidden = false;
       const index = await this.reading.open(where);
       if (index === null) return;
+      if (!this.isLoaded) this.volumeDueMs = 1; // the lines come first
       this.isLoaded = this.loading.hidden = true;
       this.notice.hide();
       this.viewport.reset();
       if (index === "end") this.viewport.showEnd();
       else this.viewport.show(index, share);
       this.tellMissing(where);
+      this.refreshVolume();
     } catch (error) {
       const trouble = troubleOf(error);
       this.notice.show(trouble);
@@ -451,6 +456,12 @@ class LogPage {
       { keys: ["Escape"], words: "end the search, or the selection", run: () => this.escape() },
     ];
   }
+}
+
+/** What the address names; else the end. */
+function placeAsked(): Where {
+  const lines = linesOf(location.hash);
+  return lines ? { number: lines.first } : { at: "end" };
 }
 
 function notKept(number: number, help: string) {

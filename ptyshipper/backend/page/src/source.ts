@@ -60,13 +60,24 @@ export class SessionSource implements Source {
   readonly podOf = null;
   first = 0;
   private end = 0;
-  readonly startedUs: number;
+  startedUs = 0;
   private readonly path: string;
+  private early: { url: string; answer: Promise<Answer> } | null = null;
 
-  constructor(session: Session) {
-    this.path = `/api/sessions/${session.id}`;
+  constructor(id: string) {
+    this.path = `/api/sessions/${id}`;
+  }
+
+  know(session: Session): void {
     this.startedUs = Date.parse(session.started_at) * 1000;
-    this.end = session.entries;
+    this.end = Math.max(this.end, session.entries);
+  }
+
+  /** Asks for a page of which it is known that it will be wanted. */
+  prefetch(where: Where, limit: number, filter: Filter): void {
+    const url = this.pageUrl(where, limit, filter);
+    this.early = { url, answer: ask<Answer>(url) };
+    this.early.answer.catch(() => null); // who wants it is told
   }
 
   get total(): number {
@@ -74,7 +85,9 @@ export class SessionSource implements Source {
   }
 
   async page(where: Where, limit: number, filter: Filter, signal: AbortSignal): Promise<Page> {
-    const answer = await ask<Answer>(`${this.path}/lines`, { ...this.asked(where, limit), limit, stream: filter.stream }, signal);
+    const url = this.pageUrl(where, limit, filter);
+    const answer = await (this.early?.url === url ? this.early.answer : ask<Answer>(url, {}, signal));
+    this.early = null;
     this.first = answer.first;
     this.end = Math.max(this.end, answer.end);
     return {
@@ -84,6 +97,10 @@ export class SessionSource implements Source {
       after: String(answer.next),
       isLast: answer.is_last,
     };
+  }
+
+  private pageUrl(where: Where, limit: number, filter: Filter): string {
+    return address(`${this.path}/lines`, { ...this.asked(where, limit), limit, stream: filter.stream });
   }
 
   private asked(where: Where, limit: number): Record<string, string | number> {

@@ -44,6 +44,8 @@ export class Viewport {
   private lastTop = 0;
   private widest = 0;
   private rowPx = 20;
+  private isMeasured = false;
+  private spacerPx = 0;
   private frame = 0;
   private settling = 0;
   /** The last row stands at the bottom, and is to stay there. */
@@ -63,6 +65,7 @@ export class Viewport {
     this.element.addEventListener("scroll", () => this.scrolled(), { passive: true });
     new ResizeObserver(() => {
       this.heights = new Map();
+      this.isMeasured = false;
       this.port.style.height = `${this.element.clientHeight}px`;
       this.draw();
     }).observe(this.element);
@@ -273,16 +276,21 @@ export class Viewport {
 
   /** The spacer's size; it never gets narrower, or what is scrolled sideways would jump. */
   private fit(): void {
-    const first = this.rows.firstElementChild as HTMLElement | null;
-    if (first) this.rowPx = Number.parseFloat(getComputedStyle(first).lineHeight) || this.rowPx;
     const { source } = this;
+    const first = this.rows.firstElementChild;
+    if (first && !this.isMeasured) {
+      this.isMeasured = true;
+      this.rowPx = Number.parseFloat(getComputedStyle(first).lineHeight) || this.rowPx;
+    }
     // Where all of it is in the document, its height is known.
     let height = source.total * this.rowPx;
     if (!source.hasBefore && !source.hasAfter && this.mountedBegin === source.begin && this.mounted.size === source.end - source.begin) {
       height = 0;
       for (let index = source.begin; index < source.end; index++) height += this.heightOf(index);
     }
-    this.spacer.style.height = `${Math.max(this.height, Math.min(height, MOST_SPACER_PX))}px`;
+    height = Math.max(this.height, Math.min(height, MOST_SPACER_PX));
+    if (height !== this.spacerPx) this.spacer.style.height = `${(this.spacerPx = height)}px`;
+    if (this.element.classList.contains("wrapped")) return;
     const width = this.rows.scrollWidth;
     if (width > this.widest && width > this.element.clientWidth) {
       this.widest = width;
