@@ -24,9 +24,9 @@ STREAMS = ("stdout", "stderr", "tty")
 class Entry(NamedTuple):
     """A line (of ``stream``), or an event (``stream`` is None).
 
-    ``number`` and ``id`` are None while the line's newline is yet to come. ``time_us`` is that of its
-    first byte, since the session began. ``text`` is the line as a reader sees it, or the event in words;
-    ``is_truncated``: it is not all of the line. ``fields`` are an event's own.
+    ``number`` and ``id`` are None while the line's newline is yet to come. ``time_us`` is that of its first
+    byte, ``completed_us`` that of its last, since the session began. ``text`` is the line as a reader sees
+    it, or the event in words; ``is_truncated``: it is not all of the line. ``fields`` are an event's own.
     """
 
     number: int | None
@@ -37,6 +37,7 @@ class Entry(NamedTuple):
     text: str
     is_truncated: bool = False
     fields: dict[str, Any] | None = None
+    completed_us: int = 0
 
 
 class Event(NamedTuple):
