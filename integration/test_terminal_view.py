@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from tests.support.browser import (
 )
 from tests.support.patience import until
 from tests.support.server import Server, Shipper, exit_record, output, running_server, start_record
+from tests.support.terminal import Terminal
 
 __all__ = ["browser", "context"]
 PLAYER = MODULES / "asciinema-player" / "dist" / "bundle" / "asciinema-player.min.js"
@@ -126,6 +129,72 @@ def test_live_screen_is_joined_late_and_followed(
     take_picture(page, "terminal-live-ended")
 
 
+PROGRAMS: dict[str, tuple[list[str], list[tuple[bytes, bytes]]]] = {
+    "a shell, vim, and back": (
+        ["bash", "--norc", "-i"],
+        [
+            (b"ls --color=always -l /usr/bin | head -40; echo o$((1))\r", b"o1"),
+            (b"vim -u NONE -N -n services\r", b"service-"),
+            (b":split\r", b"service-"),
+            (b":set number\r\x06", b"service-"),
+            (b":qa!\r", b"$ "),
+            (b"printf '\\033[7mreverse\\033[0m\\n'; echo o$((2))\r", b"o2"),
+            (b"less services\r", b"services"),
+            (b"q", b"$ "),
+            (b"clear; echo o$((3))\r", b"o3"),
+            (b"vim -u NONE -N -n services\r", b"service-"),
+        ],
+    ),
+    "top": (
+        ["top", "-d", "0.1"],
+        [(b"", b"\x1b[H")] * 3
+        + [(b"h", b"Help"), (b"q", b"load average")]
+        + [(b"", b"\x1b[H")] * 3,
+    ),
+}
+
+
+def painted(page: Page) -> tuple[str, str]:
+    """What the player shows: the text with its styles, and what is drawn under it."""
+    return page.evaluate(
+        f"""() => [
+            document.querySelector("{SCREEN}").innerHTML,
+            document.querySelector(".ap-term canvas").toDataURL(),
+        ]"""
+    )
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_late_viewer_sees_what_the_first_one_sees(
+    page: Page, backend: Server, started: Start, name: str, tmp_path: Path
+) -> None:
+    """By the player's own terminal, wherever one joins; and so it stays."""
+    argv, steps = PROGRAMS[name]
+    if shutil.which(argv[0]) is None or shutil.which("vim") is None:
+        pytest.skip("vim or top is missing")
+    services = "".join(f"service-{number}\t{number}/tcp\t# of them\n" for number in range(2_000))
+    (tmp_path / "services").write_text(services)
+    environ = {**os.environ, "TERM": "xterm-256color", "PS1": "$ ", "LC_ALL": "C.UTF-8"}
+    shipper, viewers = started(), [page]
+    show(page, backend, shipper)
+    with Terminal(argv, environ, cwd=str(tmp_path)) as terminal:
+        begin = 0
+        for at, (keys, sign) in enumerate(steps):
+            terminal.type(keys)
+            terminal.expect(sign)
+            # Wherever it is by now, also in the middle of a sequence.
+            shown = bytes(terminal.shown[begin:])
+            begin += len(shown)
+            for cut in range(0, len(shown), 60_000):
+                shipper.ship(output(shown[cut : cut + 60_000], Kind.TTY))
+            if at % 2 or at == len(steps) - 1:
+                viewers.append(page.context.new_page())
+                show(viewers[-1], backend, shipper)
+                expect(viewers[-1].locator(SCREEN)).to_be_visible()
+            for viewer in viewers[1:]:
+                until(lambda viewer=viewer: painted(viewer) == painted(page), "both show the same")
+
+
 def test_backend_that_restarts_is_found_again(page: Page, backend: Server, started: Start) -> None:
     """The screen stays, and is told to be old; then it is as it is, with nothing twice."""
     shipper = started()
@@ -146,6 +215,23 @@ def test_backend_that_restarts_is_found_again(page: Page, backend: Server, start
     again.ship(exit_record())
     expect(page.locator(".mood")).to_have_text("exited 0")
     again.socket.close()
+
+
+def test_stream_that_does_not_come_is_told(context: BrowserContext, tmp_path: Path) -> None:
+    """Though the backend answers: it lets nobody else watch, until somebody leaves."""
+    with running_server(tmp_path, max_viewers="1") as server:
+        shipper = Shipper(server, os.urandom(16), tty=True, command=["bash"])
+        shipper.ship(start_record() + tty("here"))
+        path = f"/api/sessions/{shipper.session_id.hex()}/live"
+        other = server.connect(server.state.view_token, "v1.alis", path)
+        page = context.new_page()
+        page.goto(link_to(server))
+        show(page, server, shipper)
+        expect(page.locator(".notice")).to_contain_text("stream is not there")
+        other.close()
+        expect(page.locator(SCREEN)).to_contain_text("here")
+        expect(page.locator(".notice")).to_be_hidden()
+        shipper.socket.close()
 
 
 def recorded(started: Start) -> Shipper:
@@ -377,10 +463,12 @@ def test_player_comes_with_this_view_alone(page: Page, backend: Server, started:
     expect(page.locator(SCREEN)).to_be_attached()
     scripts = "performance.getEntriesByType('resource').filter((each) => each.name.endsWith('.js'))"
     assert any("terminal" in name for name in page.evaluate(f"{scripts}.map((each) => each.name)"))
-    for path in ("/", f"/sessions/{shipper.session_id.hex()}"):
+    for path, sign in (
+        ("/", ".sessions tbody tr"),
+        (f"/sessions/{shipper.session_id.hex()}", ".trail li"),
+    ):
         page.goto(f"{backend.state.url}{path}")
-        expect(page.locator(".brand")).to_be_visible()
-        page.wait_for_load_state("networkidle")
+        expect(page.locator(sign).first).to_be_visible()
         assert (
             page.evaluate(f"{scripts}.reduce((sum, each) => sum + each.encodedBodySize, 0)")
             < 40_000

@@ -18,6 +18,7 @@ from integration.bench import (
     latency,
     lines,
     page,
+    terminal_view,
     throughput,
 )
 from integration.bench.harness import Bench
@@ -27,6 +28,7 @@ GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "latency-pipe": latency.latency_on_pipe,
     "latency-pty": latency.latency_on_pty,
     "page": page.page,
+    "terminal-view": terminal_view.terminal_view,
     "cpu-lines": cpu.lines_cpu,
     "start": footprint.start,
     "memory": footprint.memory,

@@ -24,6 +24,7 @@ from ptyshipper.records import (
     Record,
     read_exited,
     read_resized,
+    read_started,
 )
 
 DEFAULT_COLS, DEFAULT_ROWS = 80, 24
@@ -43,6 +44,10 @@ class CastWriter:
         self._session = session
         self._version = version
         self._last_us = 0
+        self._size = (
+            min(session.get("cols") or DEFAULT_COLS, MAX_SIDE),
+            min(session.get("rows") or DEFAULT_ROWS, MAX_SIDE),
+        )
         # A cut inside a character is mended by the record that follows it on the same stream.
         self._decoders = {
             int(kind): codecs.getincrementaldecoder("utf-8")("replace") for kind in OUTPUT_KINDS
@@ -54,8 +59,7 @@ class CastWriter:
         """The first line."""
         session = self._session
         words = shlex.join(session["command"]).encode("utf-8", "replace").decode()
-        cols = min(session.get("cols") or DEFAULT_COLS, MAX_SIDE)
-        rows = min(session.get("rows") or DEFAULT_ROWS, MAX_SIDE)
+        cols, rows = self._size
         size = (
             {"width": cols, "height": rows}
             if self._version == 2
@@ -76,13 +80,8 @@ class CastWriter:
             payload = record.payload if lines is None else lines.feed(record.payload)
             shown = self._decoders[record.kind].decode(payload)
             return self._event(record.time_us, "o", shown) if shown else ""
-        if record.kind == Kind.RESIZED:
-            size = read_resized(record.payload)
-            # A terminal without a size (0x0) is one that nobody looks at.
-            if not size.cols or not size.rows:
-                return ""
-            cols, rows = min(size.cols, MAX_SIDE), min(size.rows, MAX_SIDE)
-            return self._event(record.time_us, "r", f"{cols}x{rows}")
+        if record.kind in (Kind.STARTED, Kind.RESIZED):
+            return self._resize(record)
         if record.kind == Kind.GAP:
             return self._event(record.time_us, "m", str(lost(record)))
         if record.kind == Kind.SIGNALLED:
@@ -93,6 +92,15 @@ class CastWriter:
             rest = "".join(self._flush(record.time_us))
             return rest + self._event(record.time_us, "x", str(status))
         return ""
+
+    def _resize(self, record: Record) -> str:
+        is_start = record.kind == Kind.STARTED
+        told = read_started(record.payload) if is_start else read_resized(record.payload)
+        size = min(told.cols, MAX_SIDE), min(told.rows, MAX_SIDE)
+        # A terminal without a size (0x0) is one that nobody looks at. The header has the last size.
+        if 0 in size or (is_start and size == self._size):
+            return ""
+        return self._event(record.time_us, "r", f"{size[0]}x{size[1]}")
 
     def finish(self) -> str:
         """What is left of a session that did not exit: characters that were never completed."""

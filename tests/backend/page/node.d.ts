@@ -7,4 +7,5 @@ declare module "node:assert/strict" {
   export function ok(value: unknown, message?: string): void;
   export function throws(run: () => void, error: unknown): void;
   export function equal(actual: unknown, expected: unknown, message?: string): void;
+  export function throws(run: () => void, expected?: unknown): void;
 }

@@ -5,8 +5,8 @@
  */
 
 export const MAX_COLS = 500;
-export const MAX_ROWS = 200;
 /** A player takes seconds to paint a screen of 1,000 x 1,000. */
+export const MAX_ROWS = 200;
 
 export type Code = "o" | "r" | "m" | "x";
 /** Milliseconds since the recording began; `r` has COLSxROWS, `x` the exit status. */
@@ -51,7 +51,12 @@ export class CastReader {
     } else if (Array.isArray(told) && CODES.has(told[1])) {
       const [interval, code, data] = told as [number, Code, string];
       this.ms += Math.max(0, Number(interval) * 1000 || 0);
-      this.events.push([this.ms, code, code === "r" ? resized(data) : String(data)]);
+      if (code === "r" && this.events.length === 0) {
+        // The header has the last size; this is the first.
+        [this.cols, this.rows] = sizeOf(data);
+        return;
+      }
+      this.events.push([this.ms, code, code === "r" ? sizeOf(data).join("x") : String(data)]);
     }
   }
 }
@@ -60,7 +65,7 @@ export function clamped(cols: number, rows: number): [number, number] {
   return [Math.min(Math.max(cols || 80, 1), MAX_COLS), Math.min(Math.max(rows || 24, 1), MAX_ROWS)];
 }
 
-function resized(data: string): string {
+function sizeOf(data: string): [number, number] {
   const [cols, rows] = String(data).split("x").map(Number);
-  return clamped(cols ?? 0, rows ?? 0).join("x");
+  return clamped(cols ?? 0, rows ?? 0);
 }

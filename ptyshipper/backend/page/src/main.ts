@@ -2,7 +2,7 @@
 
 import "./style.css";
 import { byId, h } from "./dom.ts";
-import { showHeader } from "./header.ts";
+import { showAppTrail, showHeader } from "./header.ts";
 import { routeOf, type Route } from "./router.ts";
 import { showSessions } from "./sessions.ts";
 import { applyTheme } from "./theme.ts";
@@ -17,6 +17,7 @@ function show(main: HTMLElement, route: Route | null): void {
       showSessions(main);
       return;
     case "log":
+      if ("app" in route.source) showAppTrail(route.source.app);
       void import("./log.ts").then(({ showLog }) => showLog(main, route.source));
       return;
     case "terminal":

@@ -54,7 +54,10 @@ class Playback {
     page.addTool(labelled("Speed", this.speed), labelled("Pauses", this.pauses));
     page.marks.show(this.marks, this.left);
     if (recording.isCut) this.tellCut();
-    else if (this.session.first_offset > 0) {
+    else if (this.session.state === "running") {
+      page.remark("This session still runs: its recording ends where it was when this page was loaded.");
+    }
+    if (this.session.first_offset > 0) {
       const gone = formats.bytes(this.session.first_offset);
       page.remark(`The first ${gone} of this session have been deleted, so its recording begins behind them.`);
     }

@@ -32,9 +32,11 @@ export class TerminalPage {
   session: Session | null = null;
   marks = new Marks(null);
   player: Player | null = null;
+  /** What keeps the stream from coming, though the backend answers. */
+  lost: Trouble | null = null;
   /** Nothing of it will change. */
   isOver = false;
-  private readonly tools = h("div", { class: "tools", role: "toolbar", "aria-label": "Terminal", hidden: true });
+  private readonly tools = h("div", { class: "tools", role: "group", "aria-label": "Terminal", hidden: true });
   private readonly state = h("span", { class: "mood", role: "status" });
   private readonly size = h("span", { class: "faint" });
   readonly loading = h("p", { class: "loading" }, "Loading the session…");
@@ -75,7 +77,8 @@ export class TerminalPage {
     clearTimeout(this.timer);
     try {
       const session = await ask<Session>(`/api/sessions/${this.id}`);
-      this.notice.hide();
+      if (this.lost) this.notice.show(this.lost);
+      else this.notice.hide();
       this.tell(session);
       if (session.state !== "exited" && !this.isOver) this.lookLater();
       return session;

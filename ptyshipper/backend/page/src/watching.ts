@@ -19,6 +19,7 @@ export function showLive(page: TerminalPage, session: Session): void {
     on(player, "output", () => nothing.remove());
   }
   on(player, "reset", ({ size }) => {
+    page.lost = null;
     page.notice.hide();
     page.showSize(size);
   });
@@ -29,11 +30,12 @@ export function showLive(page: TerminalPage, session: Session): void {
   on(player, "marker", ({ label }) => mark(label));
   // The player comes back by itself, for ever; whether it is let in is not for it to know.
   on(player, "loading", () => {
-    page.notice.show({ title: "Disconnected", help: "Connecting again…", passes: true });
+    page.lost ??= { title: "Disconnected", help: "The terminal's stream is not there; connecting again…", passes: true };
     void page.look();
   });
   on(player, "ended", ({ message }) => {
     page.isOver = true;
+    page.lost = null;
     void page.look().then((now) => {
       if (now?.state === "exited") mark(formats.stateOf(now).words, Date.parse(now.ended_at ?? "") - Date.parse(now.started_at));
       else if (now) page.notice.show({ title: "The stream ended", help: `${message ?? ""} Load the page again to go on.`, passes: true });
