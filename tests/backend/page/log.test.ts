@@ -6,7 +6,7 @@ import { hashOf, linesOf } from "../../../ptyshipper/backend/page/src/permalink.
 import { placeOf } from "../../../ptyshipper/backend/page/src/place.ts";
 import { EventParser } from "../../../ptyshipper/backend/page/src/sse.ts";
 
-const entry = (number: number): Entry => ({ number, time_us: number, kind: "line", text: `line ${number}` });
+const entry = (number: number): Entry => ({ number, time_us: number, id: number, kind: "line", text: `line ${number}` });
 
 function pageOf(begin: number, end: number, isLast = false): Page {
   const entries = Array.from({ length: end - begin }, (_, at) => entry(begin + at));

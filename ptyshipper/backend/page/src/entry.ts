@@ -13,6 +13,11 @@ export interface Entry {
   truncated?: boolean;
   /** The session's id, where there are several. */
   session?: string;
+  pod?: string;
+  /** Behind it, where several sessions are merged. */
+  cursor?: string;
+  /** Rises in the order in which entries became readable. */
+  id: number | null;
   signal?: number | null;
   code?: number | null;
 }
@@ -26,6 +31,8 @@ export interface Page {
   before: string | null;
   after: string;
   isLast: boolean;
+  /** Entries with greater ids are in no page yet; where several sessions are merged. */
+  horizon?: number;
 }
 
 /** Lines are counted from 1. */

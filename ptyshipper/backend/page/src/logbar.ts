@@ -125,10 +125,11 @@ export class LogBar {
     this.terminal.href = terminalPath(session.id);
   }
 
-  showPods(pods: readonly { id: string; name: string }[]): void {
-    const chosen = this.pods.value || this.filter.pod;
-    this.pods.replaceChildren(h("option", { value: "" }, "all pods"), ...pods.map(({ id, name }) => h("option", { value: id }, name)));
-    this.pods.value = chosen;
+  showPods(pods: readonly string[]): void {
+    const { pod } = this.filter;
+    const names = pod && !pods.includes(pod) ? [pod, ...pods] : pods;
+    this.pods.replaceChildren(h("option", { value: "" }, "all pods"), ...names.map((name) => h("option", { value: name }, name)));
+    this.pods.value = pod;
   }
 
   showConnection(connection: Connection): void {

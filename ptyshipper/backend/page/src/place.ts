@@ -2,7 +2,7 @@
 
 import type { Clock } from "./formats.ts";
 
-export type Place = { number: number } | { timeUs: number };
+export type Place = { number: number; session?: string | null } | { timeUs: number };
 
 /** Times without a date are of the day of `nearUs`; null: it is neither.
  *

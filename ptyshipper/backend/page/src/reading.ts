@@ -28,7 +28,6 @@ export interface Listener {
 
 export class Reading {
   chain = new Chain();
-  filter: Filter = { stream: "", pod: "" };
   private opening = new AbortController();
   private extending: { before: boolean; after: boolean } = { before: false, after: false };
   private pending: Entry[] = [];
@@ -37,9 +36,11 @@ export class Reading {
   /** The number of the last entry of each session that the chain has. */
   private last = new Map<string, number>();
   private isTroubled = false;
+  private seenTop = 0;
 
   constructor(
     readonly source: Source,
+    public filter: Filter,
     private readonly listener: Listener,
   ) {}
 
@@ -63,7 +64,7 @@ export class Reading {
       this.extending = { before: false, after: false };
       this.append(page);
       if (before) this.chain.prepend(before);
-      this.settle();
+      this.settle(page.horizon);
       this.begin(page);
       return isBehind || (isEdge && where.at === "end") ? "end" : 0;
     } catch (error) {
@@ -80,8 +81,6 @@ export class Reading {
     if (!chain.isLast && chain.after !== null && chain.end - bottom < AHEAD) void this.extend("after", chain.after);
     this.seenTop = top;
   }
-
-  private seenTop = 0;
 
   /** More that follows is on its way. */
   get isExtending(): boolean {
@@ -113,7 +112,7 @@ export class Reading {
       if (side === "before") this.chain.prepend(page);
       else {
         this.append(page);
-        this.settle();
+        this.settle(page.horizon);
       }
       this.note(null);
       this.listener.changed();
@@ -141,8 +140,8 @@ export class Reading {
   }
 
   /** What came live while a page was asked for follows it, if that was the last. */
-  private settle(): void {
-    const { pending } = this;
+  private settle(horizon = -1): void {
+    const pending = this.pending.filter(({ id }) => (id ?? 0) > horizon);
     this.pending = [];
     if (pending.length) this.grow(pending);
   }
@@ -156,7 +155,7 @@ export class Reading {
     }
     const fresh = entries.filter((entry) => (entry.number ?? 0) > (this.last.get(entry.session ?? "") ?? -1));
     if (fresh.length === 0) return;
-    chain.grow(fresh, chain.after ?? "", this.source.cursorBehind(fresh, this.cursor ?? ""));
+    chain.grow(fresh, chain.after ?? "", fresh.at(-1)?.cursor ?? this.source.cursorBehind(fresh, ""));
     this.noteLast(fresh);
   }
 
@@ -169,7 +168,7 @@ export class Reading {
   private begin(page: Page): void {
     if (this.live) return;
     // From the end of all there is, or of this page, whose end that is.
-    this.cursor = page.isLast ? page.after : this.source.endCursor;
+    this.cursor = page.isLast && page.horizon === undefined ? page.after : this.source.endCursor;
     this.live = new Live(
       () => this.source.liveUrl(this.cursor, this.filter),
       (events) => this.receive(events),

@@ -12,8 +12,8 @@ export interface Dress {
   isDated: boolean;
   isRaw: boolean;
   startedUs: number;
-  /** What a session is called, where there are several. */
-  podOf: ((session: string) => string) | null;
+  /** Whose a line is, is told. */
+  hasPods: boolean;
   /** Where in a text what is searched for is. */
   hits: ((text: string) => [number, number][]) | null;
   isSelected: (entry: Entry) => boolean;
@@ -33,10 +33,7 @@ export function rowOf(entry: Entry, dress: Dress): HTMLElement {
   if (dress.isSelected(entry)) row.classList.add("selected");
   if (dress.isCurrent(entry)) row.classList.add("current");
   row.append(numberOf(entry), timeOf(entry, dress));
-  if (dress.podOf && entry.session) {
-    const pod = dress.podOf(entry.session);
-    row.append(h("span", { class: "pod", title: pod }, pod));
-  }
+  if (dress.hasPods) row.append(h("span", { class: "pod", title: entry.pod ?? "" }, entry.pod ?? ""));
   row.append(h("span", { class: "mark", "aria-hidden": "true" }, isEvent ? SIGNS[entry.kind as keyof typeof SIGNS] : entry.stream === "stderr" ? "!" : ""));
   row.append(textElement(entry, dress));
   return row;

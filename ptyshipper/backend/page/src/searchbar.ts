@@ -10,8 +10,6 @@ export interface SearchActions {
   begin(text: string, isCaseSensitive: boolean): void;
   step(direction: 1 | -1): void;
   cancel(): void;
-  /** Back to the log. */
-  leave(): void;
 }
 
 export class SearchBar {
@@ -58,6 +56,12 @@ export class SearchBar {
   focus(): void {
     this.input.focus();
     this.input.select();
+  }
+
+  clear(): void {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.input.value = "";
   }
 
   show(search: Search): void {

@@ -1,4 +1,4 @@
-/** Where a log view's entries come from: one session. What it says of one, `merged.ts` says of an app. */
+/** Where the entries of a log view come from; and how one session is such a source (`merged.ts`: an app). */
 
 import { address, ask, type Session } from "./api.ts";
 import type { Entry, Page, Stream } from "./entry.ts";
@@ -7,7 +7,7 @@ import type { Place } from "./place.ts";
 export interface Filter {
   /** "": all. */
   stream: Stream | "";
-  /** A session's id; "": all pods. */
+  /** Its name; "": all pods. */
   pod: string;
 }
 
@@ -40,9 +40,8 @@ export interface Source {
   cursorBehind(entries: Entry[], id: string): string;
   noteLive(entries: Entry[]): void;
   orderOf(entry: Entry): number;
+  /** null: there is no such thing. */
   downloadUrl(format: string): string | null;
-  /** What a session is called; null: there is only one. */
-  readonly podOf: ((session: string) => string) | null;
 }
 
 interface Answer {
@@ -57,7 +56,6 @@ interface Answer {
 
 export class SessionSource implements Source {
   readonly isMerged = false;
-  readonly podOf = null;
   first = 0;
   private end = 0;
   startedUs = 0;
