@@ -10,7 +10,7 @@ import pytest
 
 from ptyshipper import records
 from ptyshipper.backend.entries import merging
-from ptyshipper.backend.entries.merging import Merge, Told, newest
+from ptyshipper.backend.entries.merging import Merge, Told, newest, told
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.session import Session, read_description
@@ -47,7 +47,9 @@ class Bench:
 
 
 async def drain(merge: Merge) -> list[Told]:
-    return [line async for portion in merge.portions() for line in portion]
+    return [
+        line async for portion in merge.portions() for found in portion if (line := told(*found))
+    ]
 
 
 def texts(lines: list[Told]) -> list[str]:
