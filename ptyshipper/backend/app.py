@@ -202,7 +202,7 @@ async def _run_on(
     chores = [
         asyncio.create_task(_sweep(hub, register), name="sweeper"),
         asyncio.create_task(keep_to(retention, store, counts), name="retention"),
-        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
+        asyncio.create_task(store.listen(fanout.hear, fanout.wake_all), name="listener"),
     ]
     if bridge is not None:
         chores.append(asyncio.create_task(bridge.catch_up(), name="bridge"))

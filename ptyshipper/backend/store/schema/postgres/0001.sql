@@ -190,7 +190,7 @@ LANGUAGE sql AS $$
     FROM placed GROUP BY session, span
 $$;
 
--- ids: how many the writes take together. records: of all writes, one behind the other. wakes: what the other
+-- ids: how many the writes take together. records: of all writes, one behind the other. wakes: what all
 -- replicas are told. opened: each opening's session, NULL where a later one had it already.
 CREATE FUNCTION commit(
     this bigint, writes write[], records bytea, ids bigint, openings opening[], wakes text[],
@@ -280,7 +280,11 @@ BEGIN
         FROM unnest(openings) WITH ORDINALITY AS o (id, a, b, c, d, e, f, g, h, i, place)
         LEFT JOIN made AS m ON (m.sessions).id = o.id;
     END IF;
-    PERFORM pg_notify('ptyshipper', wake) FROM unnest(wakes) AS wake;
+    -- In the order of the commits, since the ledger's row is held until this one's end. Before the names stands
+    -- the greatest id that was given by now, in the last one only: 0 means that the commit has more.
+    PERFORM pg_notify('ptyshipper',
+        CASE WHEN place = cardinality(wakes) THEN first_id + ids - 1 ELSE 0 END || ' ' || wake)
+    FROM unnest(wakes) WITH ORDINALITY AS told (wake, place);
 END $$;
 
 -- What of a session is stored from an offset on: chunks until they weigh max_bytes, at least one.
