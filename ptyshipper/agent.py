@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ptyshipper.child.terminal import Terminal
     from ptyshipper.config import AgentSettings, TtyMode
     from ptyshipper.pump.sink import RecordSink
+    from ptyshipper.spool.recording import Recording
     from ptyshipper.spool.spool import Spool
     from ptyshipper.uplink.uplink import Uplink
 
@@ -72,6 +73,7 @@ class Agent:
         load_settings: called once the program runs; may warn, may raise nothing.
         helper: see ``child.spawn.Command``.
         announce_wait: called once where delivering takes long after the program's end, for a person.
+        recording: a file that takes the session as well.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Agent:
         load_settings: Callable[[Callable[[str], None]], AgentSettings],
         announce_wait: Callable[[], None] | None = None,
         helper: bytes | None = None,
+        recording: Recording | None = None,
     ) -> None:
         self._closed = occupy_closed()
         if helper is None:  # else this process's own environment holds nothing private
@@ -92,6 +95,7 @@ class Agent:
         self._pristine = pristine
         self._load_settings = load_settings
         self._announce_wait = announce_wait
+        self._recording = recording
         self._terminal: Terminal | None = None
         self._status: ExitStatus | None = None
         self._leads_session = os.getsid(0) == os.getpid()
@@ -150,6 +154,8 @@ class Agent:
         self._status = status
         if self._terminal is not None:
             self._terminal.restore()
+        if self._recording is not None:
+            self._recording.close()  # before anybody waits for the network: it may be read now
         delivered = self._deliver(uplink)
         if spool is not None:
             spool.close()
@@ -214,24 +220,38 @@ class Agent:
     def _begin_recording(
         self, settings: AgentSettings, stdio: StdioPlan
     ) -> tuple[RecordSink, Spool | None, Uplink | None]:
-        """Open the spool and start the uplink. Whatever fails there, the program runs on without."""
-        from ptyshipper.pump.sink import NoSink
+        """Begin the recording, open the spool, start the uplink. Whatever fails there, the program runs
+        on without."""
+        from ptyshipper.pump.sink import NoSink, TwoSinks
 
-        if settings.uplink is None:
+        recording = self._recording
+        if settings.uplink is None and recording is None:
             return NoSink(), None, None
+        sink: RecordSink = NoSink()
+        spool: Spool | None = None
+        uplink: Uplink | None = None
         try:
-            from ptyshipper.spool.spool import Spool
-            from ptyshipper.uplink.uplink import Uplink
-
             tty = bool(stdio.tty_mask & 0b10)
             description = describe(self._command.argv, settings, self._started_wall_us, tty=tty)
-            spool = Spool.open(settings.spool, self._session_id, description, self.warn)
-            uplink = Uplink(settings.uplink, spool, settings.spool, self.warn)
-            uplink.start()
+            if recording is not None:
+                from ptyshipper.surroundings import surroundings
+
+                about = surroundings(self._command.argv, self._command.environment.variables, self._tty)
+                recording.begin(self._session_id, description, about, self.warn)
+                sink = recording
+            if settings.uplink is not None:
+                from ptyshipper.spool.spool import Spool
+                from ptyshipper.uplink.uplink import Uplink
+
+                spool = Spool.open(settings.spool, self._session_id, description, self.warn)
+                uplink = Uplink(settings.uplink, spool, settings.spool, self.warn)
+                uplink.start()
+                sink = spool if recording is None else TwoSinks(spool, recording)
         except Exception as error:  # no threads, no memory, a bug: none of it is the program's
-            self.warn(f"nothing is recorded: {error!r}; the program is not affected")
-            return NoSink(), None, None
-        return spool, spool, uplink
+            what = "nothing is recorded" if recording is None else "not all is recorded"
+            self.warn(f"{what}: {error!r}; the program is not affected")
+            return sink, None, None
+        return sink, spool, uplink
 
     def _pump_to_the_end(
         self, program: Program, sink: RecordSink, settings: AgentSettings
