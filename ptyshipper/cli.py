@@ -77,6 +77,8 @@ def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
             flags = command_line.flags_of(args, SETTINGS)
             argv = [os.fsencode(word) for word in command]
             _end(_wrap(argv, pristine, launch, flags, args.data_dir, args.token_file, local=True))
+        if args.subcommand == "repro":
+            _end(_repro(args))
         signals.release(pristine)
         _end(_read_or_serve(args, launch))
     except ModuleNotFoundError as error:
@@ -145,6 +147,25 @@ def _wrap(
     if is_watched and outcome.session_id is not None:
         _say_goodbye(outcome.session_id.hex(), outcome.delivered)
     return outcome.exit_code
+
+
+def _repro(args: argparse.Namespace) -> int:
+    """Signals stay blocked: the wrapper that is started, and what looks after it, take them."""
+    from ptyshipper.child.environment import given_environment
+    from ptyshipper.command_line import flags_of
+    from ptyshipper.config import SETTINGS, settings_from
+    from ptyshipper.repro.command import repro
+
+    flags = flags_of(args, SETTINGS)
+    settings_from({}, flags, _no_warning)
+    environment = given_environment()
+
+    def load(warn: Callable[[str], None]) -> AgentSettings:
+        return _load_settings(
+            environment, flags, args.data_dir, args.token_file, warn, None, local=True
+        )
+
+    return repro(args, load)
 
 
 def _no_warning(message: str) -> None:

@@ -80,6 +80,7 @@ def _parser(is_bundle: bool) -> argparse.ArgumentParser:
     _add_serve(commands, offered)
     _add_token(commands, offered)
     _add_readers(commands, offered)
+    _add_repro(commands, offered)
     _add_install(commands)
     return parser
 
@@ -124,6 +125,84 @@ def _add_run(commands: Commands) -> None:
     )
     _add_settings(run, *SETTINGS, DATA_SETTING)
     run.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
+
+
+REPRO_SWITCHES: dict[str, str] = {
+    "clean-env": "nothing of this environment",
+    "pid-namespace": "the program is process 1, or log-shipper is where the manifest has it",
+    "user": "the container's user and groups",
+    "capabilities": "of root only what a container has",
+    "rlimits": "the resource limits that are named",
+    "memory-limit": "the memory limit, on the host as RLIMIT_DATA",
+    "read-only-root": "readOnlyRootFilesystem",
+    "late-size": "the terminal begins at 0x0 and is then sized",
+    "pre-stop": "preStop before the stop signal",
+    "stop-keys": "^C twice stops the container",
+}
+"""What a container has and a shell has not; each on unless ``--no-…`` is given."""
+
+
+def _add_repro(commands: Commands, offered: bool) -> None:
+    repro = _add(
+        commands,
+        "repro",
+        "Run a container's command here as the container runs it.",
+        "ptyshipper repro pod.yaml",
+        "ptyshipper repro deployment.yaml --container web --env-file .env",
+        "ptyshipper repro compose.yaml --container db --where host --stop-after 10",
+        "kubectl get pod web -o yaml | ptyshipper repro - --explain",
+        "ptyshipper repro pod.yaml --rootfs ./unpacked --print",
+        offered=offered,
+    )
+    repro.add_argument(
+        "file",
+        metavar="FILE",
+        help="a Kubernetes manifest, a compose file, or an image's or a container's configuration; - is stdin",
+    )
+    repro.add_argument("--container", metavar="NAME", help="which one, where there are several")
+    repro.add_argument(
+        "--env",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a variable, also a missing one",
+    )
+    repro.add_argument(
+        "--env-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="variables, one NAME=VALUE a line",
+    )
+    repro.add_argument(
+        "--image-config",
+        metavar="FILE",
+        help="the image's configuration: its ENTRYPOINT, CMD, user",
+    )
+    repro.add_argument(
+        "--where",
+        choices=("auto", "image", "host"),
+        default="auto",
+        help="in the image where there is an engine, else on this host (%(default)s)",
+    )
+    repro.add_argument("--engine", choices=("podman", "docker"), help="what runs the image")
+    repro.add_argument("--rootfs", metavar="DIR", help="run in this unpacked root")
+    repro.add_argument("--runtime", choices=("runc", "crun"), help="what runs the root")
+    repro.add_argument(
+        "--stop-after", metavar="S", help="stop it as an orchestrator does after so many seconds"
+    )
+    repro.add_argument("--grace", metavar="S", help="in place of the grace period of the file")
+    shown = repro.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--print", action="store_true", help="print the exact command line, run nothing"
+    )
+    shown.add_argument("--explain", action="store_true", help="say what is reproduced, run nothing")
+    repro.add_argument("--json", action="store_true", help="say what is reproduced as JSON")
+    repro.add_argument("--quiet", action="store_true", help="do not say what is reproduced")
+    for switch, what in REPRO_SWITCHES.items():
+        repro.add_argument(f"--no-{switch}", action="store_true", help=f"without: {what}")
+    _add_settings(repro, *(one for one in SETTINGS if one.flag != "--tty"), DATA_SETTING)
+    repro.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
 
 
 def _add_serve(commands: Commands, offered: bool) -> None:
