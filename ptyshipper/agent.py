@@ -236,7 +236,9 @@ class Agent:
             if recording is not None:
                 from ptyshipper.surroundings import surroundings
 
-                about = surroundings(self._command.argv, self._command.environment.variables, self._tty)
+                about = surroundings(
+                    self._command.argv, self._command.environment.variables, self._tty
+                )
                 recording.begin(self._session_id, description, about, self.warn)
                 sink = recording
             if settings.uplink is not None:

@@ -30,12 +30,18 @@ def parse(
     Raises:
         SystemExit: argparse has said what is wrong, or helped.
     """
-    parser = _parser(is_bundle)
+    parser = make_parser(is_bundle=is_bundle)
     if "run" not in words[:1]:
         return parser.parse_args(words), []
+    switches = {
+        word
+        for action in subcommands(parser)["run"]._actions
+        if action.nargs == 0
+        for word in action.option_strings
+    }
     at = 1
     while at < len(words) and words[at].startswith("-") and words[at] not in ("-", "--"):
-        takes_value = "=" not in words[at] and words[at] not in ("-h", "--help")
+        takes_value = "=" not in words[at] and words[at] not in switches
         at += 2 if takes_value else 1
     args = parser.parse_args(words[:at])
     return args, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
@@ -60,7 +66,8 @@ Commands = Any
 """What argparse's ``add_subparsers`` returns, a class that it keeps to itself."""
 
 
-def _parser(is_bundle: bool) -> argparse.ArgumentParser:
+def make_parser(*, is_bundle: bool = False) -> argparse.ArgumentParser:
+    """All commands and their options."""
     purpose, examples = "Wrap a program, keep its terminal, ship what it prints", ["run -- bash"]
     if not is_bundle:
         purpose += "; and read it back"
@@ -83,6 +90,15 @@ def _parser(is_bundle: bool) -> argparse.ArgumentParser:
     _add_repro(commands, offered)
     _add_install(commands)
     return parser
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a parser's commands, by their names; none where it has no commands."""
+    # argparse has no public way to its own actions; shtab and argcomplete take this one.
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
 
 
 def _add(
@@ -121,10 +137,22 @@ def _add_run(commands: Commands) -> None:
         "Wrap a program here as log-shipper wraps it in a container.",
         "ptyshipper run -- make test",
         "ptyshipper run --tty always -- python train.py > train.log",
+        "ptyshipper run --record bash.rec -- bash",
         usage="ptyshipper run [OPTION…] [--] COMMAND [ARG…]",
     )
     _add_settings(run, *SETTINGS, DATA_SETTING)
     run.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
+    _add_record(run)
+    run.add_argument("--quiet", action="store_true", help="no closing line with the session's id")
+
+
+def _add_record(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="write the session to this file, with a backend or without; logs, watch and export read it",
+    )
+    parser.add_argument("--force", action="store_true", help="--record overwrites FILE")
 
 
 REPRO_SWITCHES: dict[str, str] = {

@@ -21,9 +21,7 @@ TOLD = frozenset(
 _TOLD_PREFIX = b"LC_"
 
 
-def surroundings(
-    argv: Sequence[bytes], environ: Mapping[bytes, bytes], tty: str
-) -> dict[str, Any]:
+def surroundings(argv: Sequence[bytes], environ: Mapping[bytes, bytes], tty: str) -> dict[str, Any]:
     """The whole command, and what it depends on: a JSON object of at most ``MAX_BYTES``.
 
     ``argv``; ``cwd``, None where it is gone; ``umask``, ``uid``, ``gid``; ``tty``, the mode that was asked

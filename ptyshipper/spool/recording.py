@@ -56,9 +56,7 @@ class Recording:
             fd = os.open(path, flags | (0 if overwrite else os.O_EXCL), _MODE)
         except OSError as error:
             if error.errno == errno.EEXIST:
-                raise UsageError(
-                    f"{path} is there already; --force overwrites it"
-                ) from None
+                raise UsageError(f"{path} is there already; --force overwrites it") from None
             raise UsageError(f"can't record to {path}: {error.strerror}") from None
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):

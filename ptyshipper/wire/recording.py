@@ -62,6 +62,8 @@ def header_bytes(prefix: bytes) -> int:
         raise RecordingError("it is no recording of ptyshipper")
     if len(prefix) < PREFIX_BYTES:
         raise RecordingError("it ends within its header")
+    hello_bytes: int
+    about_bytes: int
     _, hello_bytes, about_bytes, _ = _PREFIX.unpack_from(prefix)
     if hello_bytes > MAX_HELLO_BYTES or about_bytes > MAX_ABOUT_BYTES:
         raise RecordingError("its header is damaged")
