@@ -349,6 +349,7 @@ def _add_readers(commands: Commands, offered: bool) -> None:
         "watch",
         "Look on, live and read-only, in this terminal; q leaves.",
         "ptyshipper watch latest",
+        "ptyshipper watch ./bash.rec",
         offered=offered,
     )
     export = _add(
@@ -365,7 +366,9 @@ def _add_readers(commands: Commands, offered: bool) -> None:
         help="cast2: the older version of cast (%(default)s)",
     )
     for command in (logs, watch, export):
-        command.add_argument("session", metavar="SESSION", help="an id, its beginning, or latest")
+        command.add_argument(
+            "session", metavar="SESSION", help="an id, its beginning, latest, or a recording"
+        )
     for command in (sessions, logs, watch, export):
         _add_settings(command, DATA_SETTING)
 

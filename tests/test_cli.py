@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.terminal import Terminal
 from tests.support.wrapping import BARE_ENVIRON, LOG_SHIPPER, PTYSHIPPER, run
 
 SUBCOMMANDS = ("run", "serve", "sessions", "logs", "watch", "export")
@@ -61,6 +62,51 @@ def test_run_without_a_backend_warns_once_and_runs(environ: dict[str, str]) -> N
     assert done.stderr == (
         b"ptyshipper: no backend runs here, so nothing is recorded; start one with: ptyshipper serve\n"
     )
+
+
+def test_run_records_to_a_file_without_a_backend(environ: dict[str, str], tmp_path: Path) -> None:
+    """And warns of nothing; the file is read as a session is."""
+    path = str(tmp_path / "a.rec")
+    words = [*PTYSHIPPER, "run", "--record", path, "--", "sh", "-c", "echo out; exit 4"]
+    done = run(words, environ)
+    assert (done.returncode, done.stdout, done.stderr) == (4, b"out\n", b"")
+    assert run([*PTYSHIPPER, "logs", path], environ).stdout == b"out\n"
+    done = run(words, environ)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"--force" in done.stderr
+    words.insert(len(PTYSHIPPER) + 1, "--force")
+    assert run(words, environ).returncode == 4
+
+
+def test_a_recording_tells_of_a_program_that_could_not_be_started(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "a.rec")
+    done = run([*PTYSHIPPER, "run", "--record", path, "--", "/nothing"], environ)
+    assert done.returncode == 127
+    read = run([*PTYSHIPPER, "logs", path], environ)
+    assert read.stdout == done.stderr
+
+
+def test_the_closing_line_is_for_a_person_who_wants_it(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """On a terminal, at its end, and only where there is something to say."""
+    shown = []
+    for options in (["--record", "a.rec"], ["--record", "b.rec", "--quiet"], []):
+        argv = [*PTYSHIPPER, "run", *options, "--", "sh", "-c", "echo out; exit 3"]
+        with Terminal(argv, environ, cwd=str(tmp_path)) as terminal:
+            before = terminal.attributes()
+            assert terminal.wait() == 3
+            assert terminal.attributes() == before
+            shown.append(bytes(terminal.shown).decode())
+    said, quiet, without = shown
+    assert said.startswith(
+        "out\r\nptyshipper: recorded in ./a.rec; next: ptyshipper logs ./a.rec, "
+    )
+    assert said.count("\n") == 2
+    assert quiet == "out\r\n"
+    assert "next:" not in without
 
 
 def test_log_shipper_without_a_command_is_2(environ: dict[str, str]) -> None:
