@@ -102,7 +102,7 @@ class Container:
 
     def given(self, values: Mapping[str, str]) -> Container:
         """The same with variables from elsewhere, which win and are missed no more."""
-        env = dict(self.env) | values
+        env = {**dict(self.env), **values}
         missing = tuple(one for one in self.missing if one.name not in values)
         return replace(self, env=tuple(env.items()), missing=missing)
 
