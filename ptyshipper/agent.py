@@ -74,6 +74,9 @@ class Agent:
         helper: see ``child.spawn.Command``.
         announce_wait: called once where delivering takes long after the program's end, for a person.
         recording: a file that takes the session as well.
+
+    Attributes:
+        started_ns: where its records' times begin, on the monotonic clock.
     """
 
     def __init__(
@@ -99,7 +102,7 @@ class Agent:
         self._terminal: Terminal | None = None
         self._status: ExitStatus | None = None
         self._leads_session = os.getsid(0) == os.getpid()
-        self._started_ns = monotonic_ns()
+        self.started_ns = monotonic_ns()
         self._started_wall_us = time_ns() // 1000
         self._session_id = os.urandom(16)
 
@@ -236,9 +239,8 @@ class Agent:
             if recording is not None:
                 from ptyshipper.surroundings import surroundings
 
-                about = surroundings(
-                    self._command.argv, self._command.environment.variables, self._tty
-                )
+                variables = self._command.environment.variables
+                about = surroundings(self._command.argv, variables, self._tty, stdio.outside)
                 recording.begin(self._session_id, description, about, self.warn)
                 sink = recording
             if settings.uplink is not None:
@@ -268,7 +270,7 @@ class Agent:
             drain_timeout_s=settings.drain_timeout_s,
             leads_session=self._leads_session,
             ignored=self._pristine.ignored,
-            started_ns=self._started_ns,
+            started_ns=self.started_ns,
         ).run()
 
     def _record_failure(self, failure: SpawnError, sink: RecordSink) -> ExitStatus:
@@ -276,7 +278,7 @@ class Agent:
         from ptyshipper import records
 
         self.warn(str(failure))
-        now_us = (monotonic_ns() - self._started_ns) // 1000
+        now_us = (monotonic_ns() - self.started_ns) // 1000
         line = f"ptyshipper: {failure}\n".encode(errors="backslashreplace")
         sink.append(records.Kind.STDERR, now_us, line[: records.MAX_PAYLOAD_BYTES])
         sink.append(records.Kind.EXITED, now_us, records.exited(failure.exit_code, 0, False))

@@ -79,6 +79,8 @@ def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
             argv = [os.fsencode(word) for word in command]
             _end(_wrap(argv, pristine, launch, flags, args))
         if args.subcommand == "repro":
+            if args.session is not None:
+                _end(_repeat(args, pristine))
             _end(_repro(args))
         signals.release(pristine)
         _end(_read_or_serve(args, launch))
@@ -189,6 +191,40 @@ def _repro(args: argparse.Namespace) -> int:
         )
 
     return repro(args, load)
+
+
+def _repeat(args: argparse.Namespace, pristine: signals.Pristine) -> int:
+    """``repro --session``; signals stay blocked, as for ``_repro``."""
+    from ptyshipper.child.environment import given_environment
+    from ptyshipper.command_line import flags_of
+    from ptyshipper.config import SETTINGS, settings_from
+    from ptyshipper.repro.repeat import options_of, repeat
+    from ptyshipper.variables import PRIVATE_PREFIX
+
+    flags = flags_of(args, SETTINGS)
+    settings_from({}, flags, _no_warning)
+    environment = given_environment()
+
+    def load(warn: Callable[[str], None]) -> AgentSettings:
+        return _load_settings(
+            environment,
+            flags,
+            args.data_dir,
+            args.token_file,
+            warn,
+            None,
+            local=True,
+            needs_backend=False,
+        )
+
+    return repeat(
+        options_of(args),
+        _data_dir(args.data_dir, os.environ),
+        environment.without(PRIVATE_PREFIX.encode()),
+        pristine,
+        load,
+        _tell,
+    )
 
 
 def _no_warning(message: str) -> None:

@@ -146,7 +146,7 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--quiet", action="store_true", help="no closing line with the session's id")
 
 
-def _add_record(parser: argparse.ArgumentParser) -> None:
+def _add_record(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--record",
         metavar="FILE",
@@ -180,11 +180,14 @@ def _add_repro(commands: Commands, offered: bool) -> None:
         "ptyshipper repro compose.yaml --container db --where host --stop-after 10",
         "kubectl get pod web -o yaml | ptyshipper repro - --explain",
         "ptyshipper repro pod.yaml --rootfs ./unpacked --print",
+        "ptyshipper repro --session ./bash.rec --timeline",
+        "ptyshipper repro --session latest --check --ignore '[0-9:.]+'",
         offered=offered,
     )
     repro.add_argument(
         "file",
         metavar="FILE",
+        nargs="?",
         help="a Kubernetes manifest, a compose file, or an image's or a container's configuration; - is stdin",
     )
     repro.add_argument("--container", metavar="NAME", help="which one, where there are several")
@@ -231,6 +234,33 @@ def _add_repro(commands: Commands, offered: bool) -> None:
         repro.add_argument(f"--no-{switch}", action="store_true", help=f"without: {what}")
     _add_settings(repro, *(one for one in SETTINGS if one.flag != "--tty"), DATA_SETTING)
     repro.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
+    _add_repeat(repro)
+
+
+def _add_repeat(repro: argparse.ArgumentParser) -> None:
+    """Of ``repro --session``, which has no FILE."""
+    repeat = repro.add_argument_group("instead of FILE")
+    repeat.add_argument(
+        "--session",
+        metavar="SESSION",
+        help="run the program of a session again and compare: an id, its beginning, latest, or a recording",
+    )
+    repeat.add_argument(
+        "--timeline",
+        action="store_true",
+        help="with the same resizes and signals at the same moments",
+    )
+    repeat.add_argument(
+        "--ignore",
+        metavar="REGEX",
+        action="append",
+        default=[],
+        help="leave what it matches out of each line before comparing",
+    )
+    repeat.add_argument(
+        "--check", action="store_true", help="exit with 0 where both are the same, else with 1"
+    )
+    _add_record(repeat)
 
 
 def _add_serve(commands: Commands, offered: bool) -> None:

@@ -21,12 +21,15 @@ TOLD = frozenset(
 _TOLD_PREFIX = b"LC_"
 
 
-def surroundings(argv: Sequence[bytes], environ: Mapping[bytes, bytes], tty: str) -> dict[str, Any]:
+def surroundings(
+    argv: Sequence[bytes], environ: Mapping[bytes, bytes], tty: str, stdio: Sequence[str]
+) -> dict[str, Any]:
     """The whole command, and what it depends on: a JSON object of at most ``MAX_BYTES``.
 
     ``argv``; ``cwd``, None where it is gone; ``umask``, ``uid``, ``gid``; ``tty``, the mode that was asked
-    for; ``env`` by name, and in ``withheld`` the names of the others. Bytes that are no UTF-8 are
-    escaped as PEP 383 has it. What is too long is left out.
+    for; ``stdio``, what 0, 1 and 2 were outside (``StdioPlan.outside``); ``env`` by name, and in
+    ``withheld`` the names of the others. Bytes that are no UTF-8 are escaped as PEP 383 has it. What is
+    too long is left out.
     """
     told = {name: value for name, value in environ.items() if is_told(name)}
     about: dict[str, Any] = {
@@ -36,6 +39,7 @@ def surroundings(argv: Sequence[bytes], environ: Mapping[bytes, bytes], tty: str
         "uid": os.geteuid(),
         "gid": os.getegid(),
         "tty": tty,
+        "stdio": list(stdio),
         "env": {_text(name): _text(value) for name, value in told.items()},
         "withheld": sorted(_text(name) for name in environ.keys() - told.keys()),
     }

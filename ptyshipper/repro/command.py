@@ -15,4 +15,6 @@ def repro(args: argparse.Namespace, load: Callable[[Callable[[str], None]], Agen
     Raises:
         UsageError: the file or an option is wrong.
     """
+    if args.file is None:
+        raise UsageError("repro: give a FILE or --session; see: ptyshipper repro --help")
     raise UsageError("repro: under construction")
