@@ -345,6 +345,11 @@ def _read_or_serve(args: argparse.Namespace, launch: Launch | None) -> int:
         return _serve(args)
     if args.subcommand == "token":
         return _token(args)
+    if args.subcommand == "completion":
+        from ptyshipper.completion import script
+
+        print(script(args.shell), end="")
+        return 0
     data_dir = _data_dir(args.data_dir, os.environ)
     match args.subcommand:
         case "sessions":

@@ -88,6 +88,7 @@ def make_parser(*, is_bundle: bool = False) -> argparse.ArgumentParser:
     _add_token(commands, offered)
     _add_readers(commands, offered)
     _add_repro(commands, offered)
+    _add_completion(commands, offered)
     _add_install(commands)
     return parser
 
@@ -411,3 +412,18 @@ def _add_install(commands: Commands) -> None:
         "ptyshipper install /mnt/log-shipper-volume",
     )
     install.add_argument("directory", metavar="DIR", help="made if it is missing")
+
+
+def _add_completion(commands: Commands, offered: bool) -> None:
+    completion = _add(
+        commands,
+        "completion",
+        "Print what makes a shell complete these commands.",
+        "ptyshipper completion bash > ~/.local/share/bash-completion/completions/ptyshipper",
+        "ptyshipper completion zsh > ~/.zfunc/_ptyshipper",
+        "ptyshipper completion fish > ~/.config/fish/completions/ptyshipper.fish",
+        offered=offered,
+    )
+    completion.add_argument(
+        "shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"
+    )

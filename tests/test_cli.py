@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ptyshipper import command_line
+from ptyshipper.command_line import subcommands
 from tests.support.terminal import Terminal
 from tests.support.wrapping import BARE_ENVIRON, LOG_SHIPPER, PTYSHIPPER, run
 
-SUBCOMMANDS = ("run", "serve", "sessions", "logs", "watch", "export")
+
+def all_commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command's parser, by the words that lead to it."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    rest = [("", command_line.make_parser())]
+    while rest:
+        path, parser = rest.pop()
+        found[path] = parser
+        rest += [(f"{path} {name}".strip(), one) for name, one in subcommands(parser).items()]
+    return found
+
+
+COMMANDS = all_commands()
+
+
+def examples(parser: argparse.ArgumentParser) -> list[list[str]]:
+    """Our own commands in the examples of its help, each as words."""
+    lines = (parser.epilog or "").partition("examples:\n")[2].splitlines()
+    found = []
+    for line in lines:
+        words = shlex.split(line)
+        while "ptyshipper" in words:
+            words = words[words.index("ptyshipper") :]
+            end = next(
+                (n for n, word in enumerate(words) if word.strip(";") in ("", "|", ">")), None
+            )
+            ours = words[:end]
+            found.append([word.rstrip(";") for word in ours])
+            words = words[len(ours) :]
+    return found
 
 
 @pytest.fixture
@@ -19,11 +52,20 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {**BARE_ENVIRON, "PTYSHIPPER_DATA": str(tmp_path)}
 
 
-@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
-def test_help_has_an_example(environ: dict[str, str], subcommand: str) -> None:
-    done = run([*PTYSHIPPER, subcommand, "--help"], environ)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command or "itself")
+def test_help_has_examples_and_each_is_read(command: str) -> None:
+    found = examples(COMMANDS[command])
+    assert any(shlex.join(words).startswith(f"ptyshipper {command}".strip()) for words in found)
+    for words in found:
+        args, program = command_line.parse(words[1:])
+        assert args.subcommand == words[1]
+        assert bool(program) == (words[1] == "run")
+
+
+def test_help_is_for_people(environ: dict[str, str]) -> None:
+    done = run([*PTYSHIPPER, "repro", "--help"], environ)
     assert done.returncode == 0
-    assert f"examples:\n  ptyshipper {subcommand}" in done.stdout.decode()
+    assert "examples:\n  ptyshipper repro" in done.stdout.decode()
 
 
 @pytest.mark.parametrize(

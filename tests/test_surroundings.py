@@ -15,7 +15,9 @@ WORDS = st.binary(min_size=1, max_size=300).filter(lambda word: b"\0" not in wor
 
 def test_a_secret_is_a_name_without_its_value() -> None:
     environ = {b"PATH": b"/bin", b"LC_ALL": b"C", b"DATABASE_URL": b"SECRET", b"MY_TERM": b"SECRET"}
-    about = surroundings([b"sh", b"-c", b"\xff"], environ, "always", ["terminal", "other", "stdout"])
+    about = surroundings(
+        [b"sh", b"-c", b"\xff"], environ, "always", ["terminal", "other", "stdout"]
+    )
     assert about["env"] == {"PATH": "/bin", "LC_ALL": "C"}
     assert about["withheld"] == ["DATABASE_URL", "MY_TERM"]
     assert "SECRET" not in json.dumps(about)
