@@ -165,7 +165,7 @@ def _repro(args: argparse.Namespace) -> int:
             environment, flags, args.data_dir, args.token_file, warn, None, local=True
         )
 
-    return repro(args, load)
+    return repro(args, load, _say_goodbye)
 
 
 def _no_warning(message: str) -> None:
