@@ -72,6 +72,8 @@ class Agent:
         tty: the mode where a flag gave one; else the variable's, else ``auto``.
         load_settings: called once the program runs; may warn, may raise nothing.
         helper: see ``child.spawn.Command``.
+        enter, enter_fds: what puts the program into a container of its own (see
+            ``child.spawn.Command``), whose stdout and stderr are two in any case.
         announce_wait: called once where delivering takes long after the program's end, for a person.
         recording: a file that takes the session as well.
 
@@ -89,11 +91,15 @@ class Agent:
         announce_wait: Callable[[], None] | None = None,
         helper: bytes | None = None,
         recording: Recording | None = None,
+        *,
+        enter: Callable[[], None] | None = None,
+        enter_fds: tuple[int, ...] = (),
     ) -> None:
         self._closed = occupy_closed()
         if helper is None:  # else this process's own environment holds nothing private
             conceal(_PRIVATE_PREFIX)
         self._command = Command(argv, environment.without(_PRIVATE_PREFIX), helper)
+        self._command.enter, self._command.enter_fds = enter, enter_fds
         self._tty = tty or _tty_variable(environment)
         self._pristine = pristine
         self._load_settings = load_settings
@@ -119,7 +125,7 @@ class Agent:
         try:
             program, stdio = self._spawn()
         except SpawnError as error:
-            failure, stdio = error, plan(self._tty, self._closed)
+            failure, stdio = error, self._plan(self._tty)
         gc.enable()
         if failure is not None:
             return self._attend(failure, stdio)
@@ -181,7 +187,7 @@ class Agent:
 
     def _spawn(self) -> tuple[Program, StdioPlan]:
         """Start the program as planned, or on plain pipes where no pty can be had."""
-        stdio = plan(self._tty, self._closed)
+        stdio = self._plan(self._tty)
         if not _has_free_descriptors():
             self._become_program(os.strerror(errno.EMFILE))
         try:
@@ -197,11 +203,14 @@ class Agent:
             if error.args[0] in _NO_PROCESS:
                 self._become_program(error.args[-1])
             self.warn(f"no pseudo-terminal can be had ({error.args[-1]}); the program gets pipes")
-        stdio = plan("never", self._closed)
+        stdio = self._plan("never")
         try:
             return spawn(self._command, stdio, None, self._pristine), stdio
         except OSError as error:
             self._become_program(error.strerror)
+
+    def _plan(self, tty: TtyMode) -> StdioPlan:
+        return plan(tty, self._closed, merges=self._command.enter is None)
 
     def _become_program(self, reason: object) -> NoReturn:
         """There can't be a second process, or no pipe to it: so the program is the only one, as bare.
@@ -212,6 +221,8 @@ class Agent:
         self.warn(f"can't start a process ({reason}); the program runs without the wrapper")
         for fd in self._closed:
             os.close(fd)
+        if self._command.enter is not None:
+            self._command.enter()
         self._pristine.restore()
         if self._command.helper is not None and not self._command.environment.is_plain:
             try:

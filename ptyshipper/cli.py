@@ -165,13 +165,17 @@ def _wrap(
     made = agent.Agent(argv, environment, pristine, tty, load, wait, helper, recording)
     outcome = made.run()
     if is_watched:
-        from ptyshipper.closing_line import closing_line
-
         path = recording.path if recording is not None and recording.is_whole else None
-        line = closing_line(outcome.session_id, outcome.delivered, path)
-        if line:
-            _tell(line)
+        _say_goodbye(outcome.session_id, outcome.delivered, path)
     return outcome.exit_code
+
+
+def _say_goodbye(session_id: bytes | None, delivered: bool, recording: str | None) -> None:
+    from ptyshipper.closing_line import closing_line
+
+    line = closing_line(session_id, delivered, recording)
+    if line:
+        _tell(line)
 
 
 def _repro(args: argparse.Namespace) -> int:
@@ -187,10 +191,17 @@ def _repro(args: argparse.Namespace) -> int:
 
     def load(warn: Callable[[str], None]) -> AgentSettings:
         return _load_settings(
-            environment, flags, args.data_dir, args.token_file, warn, None, local=True
+            environment,
+            flags,
+            args.data_dir,
+            args.token_file,
+            warn,
+            None,
+            local=True,
+            needs_backend=args.record is None,
         )
 
-    return repro(args, load)
+    return repro(args, load, _say_goodbye)
 
 
 def _repeat(args: argparse.Namespace, pristine: signals.Pristine) -> int:

@@ -156,19 +156,10 @@ def _add_record(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--force", action="store_true", help="--record overwrites FILE")
 
 
-REPRO_SWITCHES: dict[str, str] = {
-    "clean-env": "nothing of this environment",
-    "pid-namespace": "the program is process 1, or log-shipper is where the manifest has it",
-    "user": "the container's user and groups",
-    "capabilities": "of root only what a container has",
-    "rlimits": "the resource limits that are named",
-    "memory-limit": "the memory limit, on the host as RLIMIT_DATA",
-    "read-only-root": "readOnlyRootFilesystem",
-    "late-size": "the terminal begins at 0x0 and is then sized",
-    "pre-stop": "preStop before the stop signal",
-    "stop-keys": "^C twice stops the container",
-}
-"""What a container has and a shell has not; each on unless ``--no-…`` is given."""
+def _switches() -> dict[str, str]:
+    from ptyshipper.repro.switches import WHAT  # the bundle is without it
+
+    return WHAT
 
 
 def _add_repro(commands: Commands, offered: bool) -> None:
@@ -189,7 +180,11 @@ def _add_repro(commands: Commands, offered: bool) -> None:
         "file",
         metavar="FILE",
         nargs="?",
-        help="a Kubernetes manifest, a compose file, or an image's or a container's configuration; - is stdin",
+        help="a Kubernetes manifest, a compose file, or the configuration of an image or a container;"
+        " - is stdin",
+    )
+    repro.add_argument(
+        "-i", "--interactive", action="store_true", help="its stdin is open whatever the file says"
     )
     repro.add_argument("--container", metavar="NAME", help="which one, where there are several")
     repro.add_argument(
@@ -231,8 +226,22 @@ def _add_repro(commands: Commands, offered: bool) -> None:
     shown.add_argument("--explain", action="store_true", help="say what is reproduced, run nothing")
     repro.add_argument("--json", action="store_true", help="say what is reproduced as JSON")
     repro.add_argument("--quiet", action="store_true", help="do not say what is reproduced")
-    for switch, what in REPRO_SWITCHES.items():
-        repro.add_argument(f"--no-{switch}", action="store_true", help=f"without: {what}")
+    repro.add_argument(
+        "--no-wrapper", action="store_true", help="in an image: log-shipper runs outside of it"
+    )
+    repro.add_argument(
+        "--log-shipper", metavar="FILE", help="the self-contained log-shipper for the image"
+    )
+    for switch, what in _switches().items() if offered else ():
+        flag = switch.replace("_", "-")
+        repro.add_argument(
+            f"--no-{flag}",
+            dest="off",
+            action="append_const",
+            default=[],
+            const=switch,
+            help=f"without {what}",
+        )
     _add_settings(repro, *(one for one in SETTINGS if one.flag != "--tty"), DATA_SETTING)
     repro.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
     _add_repeat(repro)

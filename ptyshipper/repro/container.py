@@ -58,6 +58,7 @@ class Container:
         memory_bytes, cpus: limits of the whole container.
         scratch: directories that begin empty and can be written to (an emptyDir, a tmpfs).
         is_wrapped: log-shipper was in front of the command; it is taken off.
+        least_grace_s: what is left after the stop signal at the least, whatever preStop took.
         initial_size: rows and columns of its terminal when the program starts.
     """
 
@@ -85,6 +86,7 @@ class Container:
     add_capabilities: tuple[str, ...] = ()
     drop_capabilities: tuple[str, ...] = ()
     grace_period_s: float = DEFAULT_GRACE_PERIOD_S
+    least_grace_s: float = 0.0
     stop_signal: str = DEFAULT_STOP_SIGNAL
     pre_stop: PreStop | None = None
     image: str | None = None

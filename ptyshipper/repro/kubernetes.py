@@ -36,6 +36,9 @@ POD_SPECS: dict[str, tuple[str, ...]] = {
 }
 """Kinds that have containers, and where their pod's spec is."""
 
+LEAST_GRACE_S = 2.0
+"""The kubelet's minimumGracePeriodInSeconds."""
+
 _POD_NOTES = {
     "hostNetwork": "the network is this host's in any case",
     "hostPID": "the program still gets a pid namespace of its own; --no-pid-namespace",
@@ -236,6 +239,7 @@ def container(candidate: Candidate, manifest: Manifest, given: Mapping[str, str]
         add_capabilities=security.capabilities("add"),
         drop_capabilities=security.capabilities("drop"),
         grace_period_s=float(grace.whole()) if grace else DEFAULT_GRACE_PERIOD_S,
+        least_grace_s=LEAST_GRACE_S,
         stop_signal=stop_signal,
         pre_stop=pre_stop,
         image=image.text() if image else None,

@@ -20,10 +20,10 @@ from ptyshipper.config import AgentSettings
 from ptyshipper.errors import RecordingError, UsageError
 from ptyshipper.printed import text
 from ptyshipper.records import Kind, Record, Started, read_started
+from ptyshipper.repro.command import given_variables
 from ptyshipper.repro.compare import MAX_MOMENTS, Comparison, compare
 from ptyshipper.repro.comparison_text import comparison_lines
 from ptyshipper.repro.container import Container
-from ptyshipper.repro.env_file import pair, read_env_file
 from ptyshipper.repro.playback import Stage, play
 from ptyshipper.repro.session import Recorded, recorded
 from ptyshipper.repro.timeline import Moment, Resize, moment_of, playable
@@ -62,20 +62,9 @@ def options_of(args: argparse.Namespace) -> Options:
     """
     if args.file is not None:
         raise UsageError("repro: give a FILE or --session, not both")
-    env: dict[str, str] = {}
-    for name in args.env_file:
-        env |= read_env_file(Path(name), os.environ)
-    for word in args.env:
-        try:
-            found = pair(word, os.environ)
-        except ValueError as error:
-            raise UsageError(f"repro: --env {error}") from None
-        if found is None:
-            raise UsageError(f"repro: --env {word}: there is no such variable here")
-        env[found[0]] = found[1]
     return Options(
         session=args.session,
-        env=env,
+        env=given_variables(args),
         timeline=args.timeline,
         ignore=tuple(args.ignore),
         check=args.check,
