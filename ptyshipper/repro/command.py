@@ -273,7 +273,7 @@ class _OnHost:
         pass
 
 
-def _becoming(argv: list[str], environ: Mapping[str, str]) -> Callable[[], None]:
+def becoming(argv: list[str], environ: Mapping[str, str]) -> Callable[[], None]:
     """Executes another program, with signals as a new process has them."""
 
     def become() -> None:
@@ -290,7 +290,7 @@ def _outside(
 ) -> Callable[[int], NoReturn]:
     """log-shipper around what runs the container; the session tells of the container's command."""
     words = container.argv or container.args or (container.image or container.name,)
-    become = _becoming(argv, environ)
+    become = becoming(argv, environ)
 
     def run(told_fd: int) -> NoReturn:
         command = Command([os.fsencode(word) for word in words], Environment(()))
@@ -369,7 +369,7 @@ class _InImage:
         self._run = made
         if self._wrapping is None:
             return _outside(session, container, made.argv, made.environ), made, 0.0
-        become = _becoming(made.argv, made.environ)
+        become = becoming(made.argv, made.environ)
 
         def run(told_fd: int) -> NoReturn:
             tell_started(told_fd)

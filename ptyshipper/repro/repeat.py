@@ -9,6 +9,7 @@ import re
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,12 +21,14 @@ from ptyshipper.config import AgentSettings
 from ptyshipper.errors import RecordingError, UsageError
 from ptyshipper.printed import text
 from ptyshipper.records import Kind, Record, Started, read_started
-from ptyshipper.repro.command import given_variables
+from ptyshipper.repro import rootfs
+from ptyshipper.repro.command import becoming, given_variables
 from ptyshipper.repro.compare import MAX_MOMENTS, Comparison, compare
 from ptyshipper.repro.comparison_text import comparison_lines
 from ptyshipper.repro.container import Container
 from ptyshipper.repro.playback import Stage, play
 from ptyshipper.repro.session import Recorded, recorded
+from ptyshipper.repro.switches import Switches
 from ptyshipper.repro.timeline import Moment, Resize, moment_of, playable
 from ptyshipper.spool.recording import Recording
 from ptyshipper.view.recording import RecordingFile
@@ -38,6 +41,7 @@ Load = Callable[[Callable[[str], None]], AgentSettings]
 class Options(NamedTuple):
     """The words of the command line.
 
+    ``rootfs`` is an unpacked root to run it in, by ``runtime``; else it runs with the files of this host.
     ``record`` is a file to keep the repetition in, which ``force`` overwrites; ``check``: the exit status
     tells whether both are the same, instead of being the program's.
     """
@@ -47,6 +51,9 @@ class Options(NamedTuple):
     timeline: bool = False
     ignore: tuple[str, ...] = ()
     check: bool = False
+    rootfs: str | None = None
+    runtime: str | None = None
+    switches: Switches = Switches()
     record: str | None = None
     force: bool = False
     print_only: bool = False
@@ -62,12 +69,17 @@ def options_of(args: argparse.Namespace) -> Options:
     """
     if args.file is not None:
         raise UsageError("repro: give a FILE or --session, not both")
+    if args.where == "image" or args.engine is not None:
+        raise UsageError("repro: a session does not tell its image; unpack it, and give --rootfs")
     return Options(
         session=args.session,
         env=given_variables(args),
         timeline=args.timeline,
         ignore=tuple(args.ignore),
         check=args.check,
+        rootfs=args.rootfs,
+        runtime=args.runtime,
+        switches=Switches.from_flags(frozenset(args.off)),
         record=args.record,
         force=args.force,
         print_only=args.print or args.explain,
@@ -121,16 +133,21 @@ def repeat(
         [*_here(environment, options.env)]
     )  # fmt: skip
     given = Environment(os.fsencode(entry) for entry in entries)
-    with tempfile.TemporaryDirectory(prefix="ptyshipper-") as directory:
+    with (
+        tempfile.TemporaryDirectory(prefix="ptyshipper-") as directory,
+        _in_root(container, options) as runs_it,
+    ):
         path = options.record or f"{directory}/repeated"
         recording = Recording.create(path, overwrite=options.force)
         outcome_read, outcome_write = os.pipe()
 
         def run(begun: Callable[[int], None]) -> int:
             os.close(outcome_read)
-            _enter(container)
+            if runs_it is None:
+                _enter(container)
             argv = [os.fsencode(word) for word in container.argv]
-            agent = Agent(argv, given, pristine, again.tty, load, recording=recording)
+            enter = None if runs_it is None else becoming(runs_it, os.environ)
+            agent = Agent(argv, given, pristine, again.tty, load, recording=recording, enter=enter)
             begun(agent.started_ns)
             outcome = agent.run()
             _report(outcome_write, outcome)
@@ -214,6 +231,23 @@ def _here(environment: Environment, given: Mapping[str, str]) -> Iterator[str]:
         yield f"{given_name}={given_value}"
 
 
+@contextmanager
+def _in_root(container: Container, options: Options) -> Iterator[list[str] | None]:
+    """What runs it in the unpacked root, None where it runs with this host's files."""
+    if options.rootfs is None:
+        yield None
+        return
+    root = Path(options.rootfs)
+    if not root.is_dir():
+        raise UsageError(f"repro: --rootfs {root}: there is no such directory")
+    runtime = rootfs.find_runtime(options.runtime)
+    bundle = rootfs.Bundle(runtime, container, rootfs.config(container, root, options.switches))
+    try:
+        yield bundle.argv
+    finally:
+        bundle.remove()
+
+
 def _enter(container: Container) -> None:
     """The program's directory and umask; what it had is not here is said by whoever starts it."""
     if container.umask is not None:
@@ -241,12 +275,13 @@ def _compared(source: Source, path: str, options: Options) -> Comparison | None:
         again = RecordingFile(Path(path))
     except RecordingError:
         return None
-    return compare(
-        lambda: _records(source),
-        lambda: _records(again),
-        options.ignore,
-        timeline=options.timeline,
-    )
+    with closing(again):
+        return compare(
+            lambda: _records(source),
+            lambda: _records(again),
+            options.ignore,
+            timeline=options.timeline,
+        )
 
 
 def _command_line(again: Recorded, container: Container, hidden: Mapping[str, str]) -> str:

@@ -62,6 +62,7 @@ def recorded(
         why = "a backend is not told of it, a recording is (run --record); taken from here"
         notes += [Note("env", why), Note("cwd", why)]
     cwd, umask = about.get("cwd"), about.get("umask")
+    hostname = session.get("hostname")
     is_mask = isinstance(umask, int) and 0 <= umask <= _MAX_MASK
     stdio = _stdio(about.get("stdio"))
     mode = _MODES.get(str(about.get("tty")))
@@ -75,7 +76,10 @@ def recorded(
         missing=tuple(Missing(name, "not recorded, since it may be a secret") for name in withheld),
         cwd=cwd if isinstance(cwd, str) and cwd and "\0" not in cwd else None,
         tty="terminal" in stdio,
+        user=_id(about.get("uid")),
+        group=_id(about.get("gid")),
         umask=umask if is_mask else None,
+        hostname=hostname if isinstance(hostname, str) and hostname else None,
         initial_size=(started.rows, started.cols),
         notes=tuple(notes),
     )
@@ -109,6 +113,11 @@ def _command(session: Mapping[str, Any]) -> tuple[str, ...]:
         if raw:
             return tuple(word.decode("utf-8", "surrogateescape") for word in raw)
     return _words(session.get("command")) or ()
+
+
+def _id(value: object) -> int | None:
+    """A user's or a group's; beyond these it is none that the kernel knows."""
+    return value if type(value) is int and 0 <= value < 2**32 - 1 else None
 
 
 def _words(value: object) -> tuple[str, ...] | None:

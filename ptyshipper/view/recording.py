@@ -67,6 +67,10 @@ class RecordingFile:
         path = str(self._path)
         return path if "/" in path else f"./{path}"
 
+    def close(self) -> None:
+        """Nothing will be read any more. A command that ends right away need not call it."""
+        os.close(self._fd)
+
     def records(self, offset: int = 0, *, follow: bool = False) -> Iterator[Record | Session]:
         """The records from ``offset`` on, and last the session as it is then; ``follow``: while its
         wrapper lives, what it goes on to write as well.
