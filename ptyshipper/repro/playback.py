@@ -25,7 +25,10 @@ from ptyshipper.repro.timeline import Moment, Resize
 _READ_BYTES = 65_536
 _KEYBOARD_BYTES = 4_096
 _END_OF_FILE = b"\x04"
-"""What ends a terminal's input, typed where our own stdin ends (util-linux's script does the same)."""
+"""What ends a terminal's input, typed where our own stdin has ended, and is no terminal.
+
+Not at once: a ^D that comes before a program has made its terminal raw is read as a NUL, and a shell would
+end before it did anything. So it comes when the program should be through."""
 
 _KEPT = frozenset({signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT, signal.SIGPIPE})
 """Signals that tell of our own terminal and children, and mean nothing to the program."""
@@ -43,6 +46,7 @@ def play(
     stage: Stage,
     run: Callable[[Callable[[int], None]], int],
     moments: Sequence[Moment],
+    input_ends_us: int = 0,
 ) -> int:
     """Run the wrapper on its stage, to its end; its exit status as a shell has it.
 
@@ -52,6 +56,7 @@ def play(
         run: what the new process does; its argument takes the session's beginning, on the monotonic
             clock in nanoseconds, as soon as that is known. Returns its exit status.
         moments: what comes when; none after the program's end.
+        input_ends_us: when, at the earliest, a terminal is told that our own stdin has ended.
 
     Raises:
         OSError: there is no terminal, pipe or process to be had.
@@ -79,7 +84,7 @@ def play(
     sources = {ends[0]: fd for fd, ends in pipes.items()}
     if master >= 0:
         sources[master] = 1 if stage.stdio[1] == "terminal" else 2
-    return _Relay(pid, master, sources, clock_read, moments).run()
+    return _Relay(pid, master, sources, clock_read, moments, input_ends_us).run()
 
 
 def _become(
@@ -134,6 +139,7 @@ class _Relay:
         sources: dict[int, int],
         clock_fd: int,
         moments: Sequence[Moment],
+        input_ends_us: int,
     ) -> None:
         self._pid = pid
         self._pidfd = os.pidfd_open(pid)
@@ -142,6 +148,8 @@ class _Relay:
         self._clock_fd = clock_fd
         self._started_ns = 0
         self._moments = deque(moments)
+        self._input_ends_us = input_ends_us
+        self._has_input_ended = False
         self._status: int | None = None
         self._signals = SignalQueue()
         self._typed = b""
@@ -190,9 +198,11 @@ class _Relay:
             self._ended()
 
     def _timeout_ms(self) -> float | None:
-        if self._started_ns and self._moments and self._status is None:
-            due_ns = self._started_ns + self._moments[0].time_us * 1000
-            return max(0, due_ns - monotonic_ns()) / 1e6
+        due_us = [self._moments[0].time_us] if self._moments else []
+        if self._has_input_ended:
+            due_us.append(self._input_ends_us)
+        if self._started_ns and due_us and self._status is None:
+            return max(0, self._started_ns + min(due_us) * 1000 - monotonic_ns()) / 1e6
         return self._signals.poll_ms
 
     def _read_clock(self) -> None:
@@ -202,11 +212,14 @@ class _Relay:
         self._started_ns = int.from_bytes(told, "big")
 
     def _play_due(self) -> None:
-        while self._moments and self._started_ns and self._status is None:
-            moment = self._moments[0]
-            if monotonic_ns() < self._started_ns + moment.time_us * 1000:
-                return
-            self._moments.popleft()
+        if not self._started_ns or self._status is not None:
+            return
+        now_us = (monotonic_ns() - self._started_ns) // 1000
+        if self._has_input_ended and now_us >= self._input_ends_us:
+            self._has_input_ended = False
+            self._typed += _END_OF_FILE
+        while self._moments and now_us >= self._moments[0].time_us:
+            moment = self._moments.popleft()
             if isinstance(moment.what, Resize):
                 if self._master >= 0:
                     write_winsize(self._master, _winsize(moment.what.rows, moment.what.cols))
@@ -235,6 +248,7 @@ class _Relay:
         if fd == self._master:
             self._master = self._keyboard_fd = -1
             self._typed = b""
+            self._has_input_ended = False
 
     def _read_keyboard(self) -> None:
         """What is typed, or piped in as if it were typed; its end once."""
@@ -249,7 +263,7 @@ class _Relay:
             data = b""
         if not data:
             self._keyboard_fd = -1
-            data = b"" if self._terminal is not None else _END_OF_FILE
+            self._has_input_ended = self._terminal is None
         self._typed += data
 
     def _signalled(self, arrived: Arrived) -> None:

@@ -38,6 +38,9 @@ from ptyshipper.wire.messages import SESSION_ID_BYTES
 Load = Callable[[Callable[[str], None]], AgentSettings]
 
 
+_LEAST_LENGTH_US, _MOST_LENGTH_US = 1_000_000, 10_000_000
+
+
 class Options(NamedTuple):
     """The words of the command line.
 
@@ -94,6 +97,7 @@ class _Past(NamedTuple):
     started: Started
     kinds: frozenset[int]
     moments: tuple[Moment, ...]
+    length_us: int
 
 
 def repeat(
@@ -155,7 +159,7 @@ def repeat(
 
         size, moments = _size_and_moments(container, past, timeline=options.timeline)
         try:
-            status = play(Stage(again.stdio, size), run, moments)
+            status = play(Stage(again.stdio, size), run, moments, _input_ends_us(past, moments))
         except OSError as error:
             raise UsageError(f"the session can't be run here: {error.strerror}") from None
         os.close(outcome_write)
@@ -198,7 +202,9 @@ def _look_through(source: Source) -> _Past:
     started: Started | None = None
     kinds: set[int] = set()
     moments: list[Moment] = []
+    length_us = 0
     for record in _records(source):
+        length_us = record.time_us
         kinds.add(record.kind)
         if record.kind == Kind.STARTED and started is None:
             started = read_started(record.payload)
@@ -206,7 +212,7 @@ def _look_through(source: Source) -> _Past:
             moments.append(moment)
     if started is None:
         raise UsageError(f"{source.label} does not tell how its program was started")
-    return _Past(started, frozenset(kinds), tuple(moments))
+    return _Past(started, frozenset(kinds), tuple(moments), length_us)
 
 
 def _size_and_moments(
@@ -220,6 +226,12 @@ def _size_and_moments(
     if 0 in container.initial_size and sizes:
         return container.initial_size, [Moment(0, sizes[0])]
     return container.initial_size, []
+
+
+def _input_ends_us(past: _Past, moments: list[Moment]) -> int:
+    """When the program should be through, and nobody is there to type."""
+    expected_us = min(max(past.length_us, _LEAST_LENGTH_US), _MOST_LENGTH_US)
+    return max([expected_us, *(moment.time_us + _LEAST_LENGTH_US for moment in moments)])
 
 
 def _here(environment: Environment, given: Mapping[str, str]) -> Iterator[str]:
@@ -241,7 +253,12 @@ def _in_root(container: Container, options: Options) -> Iterator[list[str] | Non
     if not root.is_dir():
         raise UsageError(f"repro: --rootfs {root}: there is no such directory")
     runtime = rootfs.find_runtime(options.runtime)
-    bundle = rootfs.Bundle(runtime, container, rootfs.config(container, root, options.switches))
+    config = rootfs.config(container, root, options.switches)
+    rows, cols = container.initial_size
+    if container.tty and rows and cols:
+        # Else the runtime passes the size on a moment after the program's start.
+        config["process"]["consoleSize"] = {"height": rows, "width": cols}
+    bundle = rootfs.Bundle(runtime, container, config)
     try:
         yield bundle.argv
     finally:
