@@ -3,6 +3,8 @@
 A reader has seen everything up to an id. What a store lets one read by now, the *horizon*, is looked up
 before the sessions are: an entry beyond it may have one before it, in a session that was read already, and
 waits for the next round.
+
+A round looks at the sessions that are known to have changed; where that is not known, at all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ptyshipper.backend.entries.derive import EVERYTHING, Wanted
 from ptyshipper.backend.entries.entry import Entry
 from ptyshipper.backend.entries.reading import Reader, Scan, Span
 from ptyshipper.backend.entries.seek import number_by_id
+from ptyshipper.backend.fanout import Changed
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Query, Store
 
@@ -118,14 +121,18 @@ class Merge:
         self.after = after
         self._read: dict[int, _Ahead] = {}
 
-    async def portions(self) -> AsyncIterator[list[Found]]:
-        """All that is readable by now, in order; called again, it goes on there."""
-        horizon = await self._store.horizon()
+    async def portions(self, changed: Changed | None = None) -> AsyncIterator[list[Found]]:
+        """All that is readable by now, in order; called again, it goes on there.
+
+        Args:
+            changed: of which sessions there is something new up to that horizon, since the last call
+                began; None: any session may have changed.
+        """
+        horizon = await self._store.horizon() if changed is None else changed.horizon
         if horizon <= self.after:
             return
         round_ = _Round(horizon)
-        query = replace(self._query, changed_after=self.after)
-        async for session in _every(self._store, query):
+        async for session in self._sessions(changed):
             ahead = self._read.get(session.number)
             if ahead is None:
                 number = await number_by_id(self._store, session, self.after)
@@ -144,6 +151,20 @@ class Merge:
             self.after = portion[-1].entry.id or 0
             yield portion
         self.after = horizon
+
+    async def _sessions(self, changed: Changed | None) -> AsyncIterator[Session]:
+        if changed is None:
+            async for session in _every(
+                self._store, replace(self._query, changed_after=self.after)
+            ):
+                yield session
+            return
+        session_ids = list(changed.session_ids)
+        for at in range(0, len(session_ids), LISTED):
+            for session in await self._store.load_all(session_ids[at : at + LISTED]):
+                if self._query.wants(session):
+                    yield session
+            await asyncio.sleep(0)
 
 
 class _Round:

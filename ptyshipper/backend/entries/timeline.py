@@ -62,6 +62,12 @@ START = Place(0)
 END = Place(MAX_INTEGER, MAX_INTEGER, MAX_INTEGER)
 
 
+def place_of(session: Session, completed_us: int, number: int) -> Place:
+    """Before an entry of the session."""
+    wall_us = min(session.description.started_at_us + completed_us, MAX_INTEGER)
+    return Place(wall_us, session.number, number)
+
+
 class Found(NamedTuple):
     """An entry, whose it is, and the place before it."""
 

@@ -159,6 +159,28 @@ class Query:
     changed_after: int | None = None
     ids: tuple[bytes, ...] = ()
 
+    def wants(self, session: Session) -> bool:
+        """Whether it fits, as to what never changes."""
+        about = session.description
+        return (
+            self.app_id in (None, session.app_id)
+            and self.deployment_id in (None, about.deployment_id)
+            and self.type in (None, about.type)
+            and (not self.ids or session.id in self.ids)
+        )
+
+
+class News(NamedTuple):
+    """A commit: of which sessions, with the app of each, and by which process.
+
+    Every entry with ``horizon`` as its id or a smaller one was in this commit or in one that was told of
+    before it.
+    """
+
+    sessions: Sequence[tuple[bytes, int | None]]
+    horizon: int
+    is_own: bool
+
 
 class Sketch(NamedTuple):
     """What is known of a chunk without its records; ``record_bytes`` is what they take."""
@@ -361,6 +383,9 @@ class Store(Protocol):
     async def load(self, session_id: bytes) -> Session | None:
         """The session as it is stored."""
 
+    async def load_all(self, session_ids: Sequence[bytes]) -> list[Session]:
+        """Those of these sessions that there are, in any order."""
+
     async def sessions(self, query: Query) -> list[Session]:
         """The sessions that fit, newest first, in the order in which they came in."""
 
@@ -420,13 +445,11 @@ class Store(Protocol):
     async def revoke_token(self, number: int, now_us: int) -> bool:
         """Whether there was such a token that had not been revoked."""
 
-    async def listen(
-        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
-    ) -> None:
-        """Tell of what other processes commit, until this is cancelled; at once where there are none.
+    async def listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
+        """Tell of every commit, this process's own as well, in their order, until this is cancelled.
 
         Args:
-            heard: something of a session was written, of this app.
+            heard: something was committed, and can be read by now.
             missed: anything may have been: from here on it is told of.
         """
 

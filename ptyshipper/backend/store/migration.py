@@ -11,7 +11,7 @@ from importlib import resources
 from ptyshipper.backend.store.connections import SCHEMA, Connection
 from ptyshipper.errors import BackendError
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 1
 
 _LOCK = 0x7074_7973_6869_7072
 """Of all advisory locks of the database ours: "ptyshipr" in ASCII."""

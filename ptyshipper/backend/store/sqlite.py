@@ -11,6 +11,7 @@ starve behind a busy loop (measured: p99 264 ms against 30 ms).
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,7 @@ from ptyshipper.backend.store.base import (
     UNTIL,
     WORTH_MERGING,
     Committed,
+    News,
     Opening,
     Query,
     Sketch,
@@ -160,6 +162,7 @@ class SqliteStore:
     def __init__(self, data_dir: Path, *, guest: bool = False) -> None:
         path = data_dir / FILE_NAME
         busy_ms = _GUEST_BUSY_MS if guest else _BUSY_MS
+        self._heard: Callable[[News], None] | None = None
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
             self._configure(path, guest)
@@ -191,15 +194,21 @@ class SqliteStore:
     async def commit(self, writes: Sequence[Write], openings: Sequence[Opening] = ()) -> Committed:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            done = self._commit(writes, openings)
+            done, horizon = self._commit(writes, openings)
             self._db.execute("COMMIT")
         except Exception as error:
             # Whatever it was: half a transaction must not stay open for the next one to finish.
             self._roll_back()
             raise StoreError(f"the database can't be written: {error}") from error
+        if self._heard is not None and horizon is not None:
+            named = [(write.session.id, write.session.app_id) for write in writes]
+            self._heard(News(named, horizon, True))
         return done
 
-    def _commit(self, writes: Sequence[Write], openings: Sequence[Opening]) -> Committed:
+    def _commit(
+        self, writes: Sequence[Write], openings: Sequence[Opening]
+    ) -> tuple[Committed, int | None]:
+        """What became of it, and the greatest id that was given, if one was."""
         before, ids = arrivals_of(writes)
         first = self._one("SELECT max(arrival, ? - ?) + 1 FROM ledger", (_wall_us(), ids))
         done, stored_bytes = Committed([], set(), []), 0
@@ -217,7 +226,7 @@ class SqliteStore:
                 (first + ids - 1, stored_bytes),
             )
         done.sessions.extend(self._open(opening) for opening in openings)
-        return done
+        return done, first + ids - 1 if ids else None
 
     def _roll_back(self) -> None:
         try:
@@ -310,6 +319,13 @@ class SqliteStore:
     async def load(self, session_id: bytes) -> Session | None:
         rows = self._read(f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id = ?", (session_id,))
         return session_of(rows[0]) if rows else None
+
+    async def load_all(self, session_ids: Sequence[bytes]) -> list[Session]:
+        places = ", ".join("?" * len(session_ids))
+        rows = self._read(
+            f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id IN ({places})", tuple(session_ids)
+        )
+        return [session_of(row) for row in rows]
 
     async def sessions(self, query: Query) -> list[Session]:
         where, parameters = conditions(query)
@@ -459,10 +475,13 @@ class SqliteStore:
             self._roll_back()
             raise StoreError(f"the database can't be written: {error}") from None
 
-    async def listen(
-        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
-    ) -> None:
-        pass  # no other process has this database
+    async def listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
+        self._heard = heard  # no other process has this database
+        try:
+            missed()
+            await asyncio.Event().wait()
+        finally:
+            self._heard = None
 
     async def close(self) -> None:
         try:

@@ -27,9 +27,10 @@ from ptyshipper.backend.entries.timeline import (
     Stretch,
     Timeline,
     TooManySessions,
+    place_of,
 )
 from ptyshipper.backend.entries.turns import Turns
-from ptyshipper.backend.session import MAX_INTEGER, MAX_WALL_US, Session, session_id_of
+from ptyshipper.backend.session import MAX_INTEGER, session_id_of
 from ptyshipper.backend.store.base import Query, Store
 from ptyshipper.backend.viewers.answers import Refused, answer
 from ptyshipper.backend.viewers.openapi import Answer, Operation, reading
@@ -164,12 +165,6 @@ async def _place_of(store: Store, reader: Reader, query: Query, asked: dict[str,
     return place_of(session, entry.completed_us, entry.number or 0)
 
 
-def place_of(session: Session, completed_us: int, number: int) -> Place:
-    """Before an entry of the session."""
-    wall_us = min(session.description.started_at_us + completed_us, MAX_INTEGER)
-    return Place(wall_us, session.number, number)
-
-
 def _page(found: Stretch, place: Place, is_backwards: bool) -> dict[str, Any]:
     is_beginning = found.is_all if is_backwards else place == START
     return {
@@ -179,8 +174,3 @@ def _page(found: Stretch, place: Place, is_backwards: bool) -> dict[str, Any]:
         "is_last": place == END if is_backwards else found.is_all,
         "live": found.horizon,
     }
-
-
-def wall_us(time_us: int) -> int:
-    """As far as times are told."""
-    return max(0, min(time_us, MAX_WALL_US))

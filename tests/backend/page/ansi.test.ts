@@ -44,8 +44,8 @@ test("links are http and https, and nothing else", () => {
 });
 
 test("controls and what turns the direction of reading are seen", () => {
-  equal(textOf(pieces("a\x00\x07\x08\x7f\u202e\u2066\ufeffb\tc")), "a␀␇␈␡<U+202E><U+2066><U+FEFF>b\tc");
-  equal(textOf(rawPieces("\x1b[31mred\x1b[0m")), "␛[31mred␛[0m");
+  equal(textOf(pieces("a\x00\x07\x08\x7f\u202e\u2066\ufeffb\tc")), "a^@^G^H^?<U+202E><U+2066><U+FEFF>b\tc");
+  equal(textOf(rawPieces("\x1b[31mred\x1b[0m")), "^[[31mred^[[0m");
   deepEqual(pieces(""), []);
 });
 

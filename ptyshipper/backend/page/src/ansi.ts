@@ -68,11 +68,10 @@ export function textOf(found: readonly Piece[]): string {
   return found.map((piece) => piece.text).join("");
 }
 
-/** U+2400 and on has pictures of the controls of ASCII. */
+/** As `cat -v` has them: few fonts have the pictures of U+2400 and on. */
 function visible(control: string): string {
   const code = control.charCodeAt(0);
-  if (code < 0x20) return String.fromCharCode(0x2400 + code);
-  if (code === 0x7f) return "\u2421";
+  if (code < 0x20 || code === 0x7f) return `^${String.fromCharCode(code ^ 0x40)}`;
   return `<U+${code.toString(16).toUpperCase().padStart(4, "0")}>`;
 }
 

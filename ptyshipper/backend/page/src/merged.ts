@@ -121,6 +121,11 @@ export class MergedSource implements Source {
     return id;
   }
 
+  /** A pod that was cut off delivers late what is early: the last entry need not be the furthest. */
+  placeBehind(entries: Entry[], before: string): string {
+    return entries.reduce((furthest, { cursor }) => (cursor && isBehind(cursor, furthest) ? cursor : furthest), before);
+  }
+
   noteLive(entries: Entry[]): void {
     this.came += entries.length;
   }
@@ -132,4 +137,14 @@ export class MergedSource implements Source {
   downloadUrl(): null {
     return null;
   }
+}
+
+/** Cursors are time, session and number, in hexadecimal. */
+function isBehind(one: string, other: string): boolean {
+  const [ones, others] = [one, other].map((cursor) => cursor.split(".").map((part) => Number.parseInt(part, 16)));
+  for (let at = 0; at < 3; at++) {
+    const difference = (ones?.[at] ?? 0) - (others?.[at] ?? 0);
+    if (difference) return difference > 0;
+  }
+  return false;
 }

@@ -155,7 +155,7 @@ export class Reading {
     }
     const fresh = entries.filter((entry) => (entry.number ?? 0) > (this.last.get(entry.session ?? "") ?? -1));
     if (fresh.length === 0) return;
-    chain.grow(fresh, chain.after ?? "", fresh.at(-1)?.cursor ?? this.source.cursorBehind(fresh, ""));
+    chain.grow(fresh, chain.after ?? "", this.source.placeBehind(fresh, chain.after ?? ""));
     this.noteLast(fresh);
   }
 

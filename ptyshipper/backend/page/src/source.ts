@@ -36,8 +36,10 @@ export interface Source {
   /** Behind all that was known of at the last look; null: what comes live is told from now on. */
   readonly endCursor: string | null;
   liveUrl(cursor: string | null, filter: Filter): string;
-  /** The cursor behind what an event told, whose id that is. */
+  /** Where the stream goes on behind what an event told, whose id that is. */
   cursorBehind(entries: Entry[], id: string): string;
+  /** A page's cursor behind these entries and `before`. */
+  placeBehind(entries: Entry[], before: string): string;
   noteLive(entries: Entry[]): void;
   orderOf(entry: Entry): number;
   /** null: there is no such thing. */
@@ -132,6 +134,10 @@ export class SessionSource implements Source {
 
   cursorBehind(entries: Entry[]): string {
     return String((entries.at(-1)?.number ?? -1) + 1);
+  }
+
+  placeBehind(entries: Entry[]): string {
+    return this.cursorBehind(entries);
   }
 
   noteLive(entries: Entry[]): void {
