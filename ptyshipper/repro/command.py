@@ -54,8 +54,8 @@ class Prepared(Protocol):
 class Session:
     """log-shipper outside of the container, around the process that becomes it."""
 
-    def __init__(self, load_settings: Load) -> None:
-        self._load = load_settings
+    def __init__(self, settings: AgentSettings) -> None:
+        self._settings = settings
         self._read_end, self._write_end = os.pipe()
 
     def wrap(self, command: Command, has_terminal: bool) -> NoReturn:
@@ -68,7 +68,7 @@ class Session:
             command.environment,
             Pristine(frozenset(), frozenset()),
             "auto" if has_terminal else "never",
-            self._load,
+            lambda warn: self._settings,
             enter=command.enter,
             enter_fds=command.enter_fds,
         )
@@ -110,7 +110,8 @@ def repro(args: argparse.Namespace, load_settings: Load, say_goodbye: Goodbye) -
         _explain(args, prepared.situation)
         if args.explain:
             return 0
-        return _run(prepared, load_settings, say_goodbye, stop_after_s)
+        has_goodbye = os.isatty(2) and not args.quiet
+        return _run(prepared, load_settings, say_goodbye if has_goodbye else None, stop_after_s)
     finally:
         prepared.remove()
 
@@ -202,10 +203,14 @@ def _worth_a_line(found: list[Row]) -> list[Row]:
 
 
 def _run(
-    prepared: Prepared, load_settings: Load, say_goodbye: Goodbye, stop_after_s: float | None
+    prepared: Prepared,
+    load_settings: Load,
+    say_goodbye: Goodbye | None,
+    stop_after_s: float | None,
 ) -> int:
     container, switches = prepared.situation.container, prepared.situation.switches
-    session = Session(load_settings)
+    # Read out here: a warning of the wrapper's own would stand on the container's terminal.
+    session = Session(load_settings(_warn))
     signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
     run, target, sized_after_s = prepared.start(session)
     stdio = Stdio(
@@ -227,7 +232,7 @@ def _run(
     )
     status = attachment.run()
     outcome = session.outcome()
-    if outcome is not None and os.isatty(2):
+    if outcome is not None and say_goodbye is not None:
         say_goodbye(*outcome)
     return status
 
@@ -238,7 +243,11 @@ def _size_here() -> tuple[int, int]:
 
 
 def _say(line: str) -> None:
-    os.write(2, f"ptyshipper: repro: {line}\n".encode())
+    _warn(f"repro: {line}")
+
+
+def _warn(line: str) -> None:
+    os.write(2, f"ptyshipper: {line}\n".encode(errors="backslashreplace"))
 
 
 class _OnHost:
@@ -248,7 +257,7 @@ class _OnHost:
         self._plan = host_plan(container, switches)
         self._hidden = hidden
         self.situation = Situation(
-            container, switches, "on this host", self._plan, has_limits=False, is_inside=False
+            container, switches, "on this host", self._plan, has_limits=False
         )
 
     def start(self, session: Session) -> tuple[Callable[[int], NoReturn], Target, float]:
@@ -307,7 +316,7 @@ class _InRoot:
         self._bundle: rootfs.Bundle | None = None
         self.situation = Situation(
             container, switches, f"in {root}, by {self._runtime}", None,
-            has_limits=os.geteuid() == 0, is_inside=False,
+            has_limits=os.geteuid() == 0, is_by_runtime=True,
         )  # fmt: skip
 
     def start(self, session: Session) -> tuple[Callable[[int], NoReturn], Target, float]:
@@ -385,7 +394,7 @@ def _wrapping(args: argparse.Namespace, load_settings: Load) -> engine.Wrapping 
         if args.log_shipper:
             raise UsageError(f"repro: --log-shipper {bundle}: there is no such file")
         return None
-    settings = load_settings(lambda message: None)
+    settings = load_settings(lambda message: None)  # which says so where it is run
     if settings.uplink is None:
         return None
     volume = settings.spool.directories[0].parent / "log-shipper"
