@@ -27,10 +27,15 @@ pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux
 
 
 class Step(NamedTuple):
-    """Keys to press, and what the screen then shows."""
+    """Keys to press, and what the screen then shows; ``asks`` are pressed until it does.
+
+    A program on whose screen nothing tells that it has seen a resize has to be asked: the keys of the
+    next step may overtake the resize.
+    """
 
     keys: tuple[str, ...]
     shows: str
+    asks: tuple[str, ...] = ()
 
 
 def play(
@@ -43,7 +48,7 @@ def play(
                 tmux.resize(70, 20)
             elif step.keys:
                 tmux.keys(*step.keys)
-            tmux.shows(step.shows)
+            tmux.shows(step.shows, step.asks)
             yield tmux.screen()
     finally:
         tmux.close()
@@ -80,7 +85,7 @@ PROGRAMS: dict[str, tuple[list[str], list[Step]]] = {
         [
             Step((), r"line 1\b"),
             Step(("G", "o", "typed in vim", "Escape"), r"typed in vim"),
-            Step(("resize",), r"typed in vim"),
+            Step(("resize",), r"typed in vim[\s\S]*columns=70", asks=(":set columns?", "Enter")),
             Step((":set number", "Enter", "gg"), r"1.*line 1\b"),
             Step((":wq", "Enter"), r"ended with 0"),
         ],

@@ -59,10 +59,17 @@ class Tmux:
     def screen(self) -> str:
         return self._call("capture-pane", "-p", "-e")
 
-    def shows(self, pattern: str) -> None:
-        """Wait until the screen matches, and is the same at a second look."""
+    def shows(self, pattern: str, asks: tuple[str, ...] = ()) -> None:
+        """Wait until the screen matches, and is the same at a second look; press ``asks`` until it does."""
+
+        def matches() -> bool:
+            if asks:
+                self.keys(*asks)
+                time.sleep(0.1)  # for the answer, or the screen is full of questions
+            return re.search(pattern, self.screen()) is not None
+
         try:
-            until(lambda: re.search(pattern, self.screen()), f"the screen matches {pattern!r}")
+            until(matches, f"the screen matches {pattern!r}")
         except AssertionError as error:
             raise AssertionError(f"{error}; it is:\n{self.screen()}") from None
         last = ""
