@@ -30,7 +30,7 @@ const CLOCKS = [["local", "local time"], ["utc", "UTC"], ["relative", "since the
 const FORMATS = [["text", "Text"], ["jsonl", "JSON lines"], ["cast", "Terminal recording (asciicast)"]] as const;
 
 export class LogBar {
-  private readonly state = h("span", { class: "mood" });
+  private readonly state = h("span", { class: "mood", hidden: true });
   private readonly connected = h("span", { class: "connection" });
   private readonly followButton = h("button", { type: "button", class: "follow", title: "Stay at the end (f)", "aria-pressed": "false" }, "Follow");
   private readonly wrap = toggle("Wrap", "Wrap long lines (w)");
@@ -119,6 +119,7 @@ export class LogBar {
 
   showSession(session: Session): void {
     const { words, mood } = formats.stateOf(session);
+    this.state.hidden = false;
     this.state.textContent = words;
     this.state.className = `mood ${mood}`;
     this.terminal.hidden = !session.tty;

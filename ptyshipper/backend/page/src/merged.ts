@@ -26,6 +26,8 @@ export class MergedSource implements Source {
   private sessions: Session[] = [];
   private drawn: Volume | null = null;
   private came = 0;
+  /** So many there are at least, whatever the chart knows. */
+  private loaded = 0;
 
   constructor(private readonly app: number) {
     this.path = `/api/app/${app}`;
@@ -45,13 +47,14 @@ export class MergedSource implements Source {
 
   get total(): number {
     const known = this.drawn?.buckets.reduce((sum, bucket) => sum + bucket.entries, 0) ?? 0;
-    return known + this.came;
+    return Math.max(known + this.came, this.loaded);
   }
 
   async page(where: Where, limit: number, filter: Filter, signal: AbortSignal): Promise<Page> {
     const asked = { ...this.asked(where), ...this.chosen(filter), limit };
     const answer = await ask<Answer>(`${this.path}/lines`, asked, signal);
     this.endCursor ??= String(answer.live);
+    this.loaded = Math.max(this.loaded, answer.entries.length);
     return {
       entries: answer.entries,
       unfinished: [],
@@ -89,6 +92,7 @@ export class MergedSource implements Source {
   }
 
   fractionOf(entry: Entry): number {
+    if (this.drawn === null) return 0.5; // nobody knows: the scroll bar has room both ways
     let passed = 0;
     for (const { begin_us, entries } of this.drawn?.buckets ?? []) {
       const share = (entry.time_us - begin_us) / this.bucketUs;
