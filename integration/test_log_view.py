@@ -20,6 +20,7 @@ from tests.support.browser import (
     serious_violations,
     take_picture,
 )
+from tests.support.patience import until
 from tests.support.server import Server, Shipper, exit_record, output, running_server, start_record
 
 __all__ = ["browser", "context"]
@@ -570,3 +571,45 @@ def test_log_is_taken_away(
         page.get_by_role("link", name=words).click()
     assert taken.value.suggested_filename.endswith(suffix)
     assert "to take away" in taken.value.path().read_text()
+
+
+def test_what_retention_has_taken_is_told(page: Page, tmp_path: Any) -> None:
+    """In the place of the first lines; and by whom a link leads there."""
+    quick = "from ptyshipper.backend import retention\nretention.LOOK_EVERY_S = 0.02\n"
+    with running_server(tmp_path, preamble=quick, retain_bytes="1M") as server:
+        page.goto(link_to(server))
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(start_record())
+        for number in range(1, 201):
+            shipper.ship(output(b"line %d %b\n" % (number, b"x" * 20_000), time_us=number * 1_000))
+        path = f"/api/sessions/{shipper.session_id.hex()}/lines?limit=1"
+        until(lambda: server.get(path)[1]["first"] > 100, "most of it is deleted")
+        show(page, server, shipper)
+        first = server.get(path)[1]["first"] + 1
+        page.keyboard.press("w")
+        page.keyboard.press("g")
+        told = page.locator(".row.gap .text")
+        expect(told).to_have_text(f"lines before {first} are no longer kept")
+        expect(page.locator(".log .no").nth(1)).to_have_text(str(first))
+        take_picture(page, "log-trimmed")
+        page.evaluate("location.hash = '#L5'")
+        expect(page.locator(".notice")).to_contain_text(f"The first that is kept is {first}.")
+        shipper.socket.close()
+
+
+def test_open_page_whose_login_ends_says_so(
+    page: Page, context: BrowserContext, tmp_path: Any
+) -> None:
+    """And does not ask for ever."""
+    with running_server(tmp_path) as server:
+        page.goto(link_to(server))
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(start_record() + output(b"seen\n"))
+        show(page, server, shipper)
+        expect(page.locator(".connection")).to_have_text("live")
+        context.clear_cookies()
+        server.kill()
+        server.start()
+        expect(page.locator(".notice")).to_contain_text("Your login has expired")
+        expect(page.locator(".connection")).to_have_text("disconnected")
+        take_picture(page, "log-expired")

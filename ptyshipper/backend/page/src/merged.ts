@@ -2,6 +2,7 @@
 
 import { address, ask, type Session } from "./api.ts";
 import type { Entry, Page } from "./entry.ts";
+import type { Progress } from "./search.ts";
 import type { Filter, Source, Volume, Where } from "./source.ts";
 
 interface Answer {
@@ -107,14 +108,21 @@ export class MergedSource implements Source {
     return Math.max(1, (end_us - begin_us) / Math.max(1, buckets.length));
   }
 
-  async volume(buckets: number, signal: AbortSignal): Promise<Volume> {
-    this.drawn = await ask<Volume>(`${this.path}/histogram`, { buckets }, signal);
+  async volume(buckets: number, filter: Filter): Promise<Volume> {
+    const { sessions = "" } = this.chosen(filter);
+    this.drawn = await ask<Volume>(`${this.path}/histogram`, { buckets, sessions });
     this.came = 0;
     return this.drawn;
   }
 
   searchUrl(text: string, isCaseSensitive: boolean, filter: Filter, from: string): string {
     return address(`${this.path}/search`, { q: text, case: isCaseSensitive, ...this.chosen(filter), after: from, limit: 10_000 });
+  }
+
+  shareOf(progress: Progress): number {
+    if (!("time_us" in progress) || !this.drawn) return 0;
+    const { begin_us, end_us } = this.drawn;
+    return Math.max(0, Math.min(1, (progress.time_us - begin_us) / Math.max(1, end_us - begin_us)));
   }
 
   liveUrl(cursor: string | null, filter: Filter): string {
