@@ -613,3 +613,30 @@ def test_open_page_whose_login_ends_says_so(
         expect(page.locator(".notice")).to_contain_text("Your login has expired")
         expect(page.locator(".connection")).to_have_text("disconnected")
         take_picture(page, "log-expired")
+
+
+def test_events_are_gone_through_by_a_key_and_shown_alone(
+    page: Page, backend: Server, started: Start
+) -> None:
+    shipper = started()
+    ship_lines(shipper, 1, 1_500)
+    shipper.ship(encode(Kind.SIGNALLED, 2_000_000, records.signalled(10)))
+    ship_lines(shipper, 2_001, 3_500)
+    shipper.ship(
+        encode(Kind.GAP, 4_000_000, records.gap(33, 30, GapCause.OVERFLOW))
+        + exit_record(0, time_us=4_000_000)
+    )
+    texts = show(page, backend, shipper)
+    expect_seen(page, "exited with 0")
+    page.keyboard.press("g")
+    expect_seen(page, "line 1")
+    selected = page.locator(".row.selected .text")
+    events = ["SIGUSR1 sent", "30 bytes lost: the spool was full", "exited with 0"]
+    for key, event in (("e", 0), ("e", 1), ("e", 2), ("E", 1), ("E", 0)):
+        page.keyboard.press(key)
+        expect(selected).to_have_text(events[event])
+        expect(selected).to_be_in_viewport()
+    page.keyboard.press("E")
+    expect(page.get_by_text("No event is before")).to_have_count(1)
+    page.get_by_label("Stream").select_option("events only")
+    expect(texts).to_have_text(events)

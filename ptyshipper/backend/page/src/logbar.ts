@@ -2,7 +2,7 @@
 
 import type { Session } from "./api.ts";
 import { h } from "./dom.ts";
-import { STREAMS } from "./entry.ts";
+import { EVENTS_ALONE, STREAMS } from "./entry.ts";
 import * as formats from "./formats.ts";
 import type { Connection } from "./live.ts";
 import { placeOf, type Place } from "./place.ts";
@@ -35,7 +35,7 @@ export class LogBar {
   private readonly followButton = h("button", { type: "button", class: "follow", title: "Stay at the end (f)", "aria-pressed": "false" }, "Follow");
   private readonly wrap = toggle("Wrap", "Wrap long lines (w)");
   private readonly raw = toggle("Raw", "Show lines as they were written (r)");
-  private readonly stream = choice("Stream", [["", "all streams"], ...STREAMS.map((name) => [name, name] as const)]);
+  private readonly stream = choice("Stream", [["", "all streams"], ...STREAMS.map((name) => [name, name] as const), [EVENTS_ALONE, "events only"]]);
   private readonly clock = choice("Times", CLOCKS);
   private readonly pods = choice("Pod", [["", "all pods"]]);
   private readonly terminal = h("a", { class: "button", hidden: true }, "Terminal");

@@ -268,6 +268,24 @@ export class LogPage {
     if (hit) void this.navigation.go({ number: shownNumber(hit.number), session: hit.session ?? null });
   }
 
+  /** From the lines that are pointed at, where they are seen; else from the first that is. */
+  private async goEvent(direction: 1 | -1): Promise<void> {
+    const from = this.viewport.entries().find((entry) => this.selection.has(entry)) ?? this.seen();
+    if (!from) return;
+    try {
+      const event = await this.navigation.findEvent(from, direction);
+      if (event === null || event.number === null) {
+        this.said.textContent = direction > 0 ? "No event follows" : "No event is before";
+        return;
+      }
+      const [number, session] = [shownNumber(event.number), event.session ?? null];
+      this.selection.set({ session, first: number, last: number });
+      await this.navigation.go({ number, session });
+    } catch (error) {
+      this.notice.show(troubleOf(error));
+    }
+  }
+
   private here(): number {
     const seen = this.seen();
     return seen ? this.source.orderOf(seen) : 0;
@@ -299,6 +317,7 @@ export class LogPage {
       find: () => this.searchBar.focus(),
       step: (direction: 1 | -1) => this.step(direction),
       follow: () => this.follow(),
+      event: (direction: 1 | -1) => void this.goEvent(direction),
       first: () => void this.navigation.go({ at: "start" }, 0),
       last: () => void this.navigation.go({ at: "end" }),
       askPlace: () => this.bar.askPlace(),

@@ -1,13 +1,13 @@
 /** Where the entries of a log view come from; and how one session is such a source (`merged.ts`: an app). */
 
 import { address, ask, type Session } from "./api.ts";
-import type { Entry, Page, Stream } from "./entry.ts";
+import type { Entry, EVENTS_ALONE, Page, Stream } from "./entry.ts";
 import type { Place } from "./place.ts";
 import type { Progress } from "./search.ts";
 
 export interface Filter {
   /** "": all. */
-  stream: Stream | "";
+  stream: Stream | typeof EVENTS_ALONE | "";
   /** Its name; "": all pods. */
   pod: string;
 }
