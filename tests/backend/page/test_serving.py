@@ -47,10 +47,19 @@ def test_page_is_the_same_for_everybody(server: Server, path: str) -> None:
     assert body == (BUILT / PAGE_NAME).read_bytes()
 
 
+@pytest.mark.parametrize(
+    "path", ["/sessions/x", f"/sessions/{'0' * 33}/terminal", "/apps/x", f"/apps/{2**53}"]
+)
+def test_page_says_itself_that_it_can_t_be(server: Server, path: str) -> None:
+    status, headers, body = get(server, path, if_none_match=get(server, "/")[1]["etag"])
+    assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert body == (BUILT / PAGE_NAME).read_bytes()
+
+
 def test_assets_are_kept_for_ever_and_packed(server: Server) -> None:
     """Their names change with what is in them."""
     names = assets(get(server, "/")[2])
-    assert [Path(name).suffix for name in names] == [".css", ".js"]
+    assert {Path(name).suffix for name in names} == {".css", ".js"}
     for name in names:
         status, headers, plain = get(server, name)
         assert (status, headers["content-encoding"]) == (200, None)

@@ -12,8 +12,8 @@ export type Source = { session: string } | { app: number };
 /** null: no view has this address. */
 export function routeOf(path: string): Route | null {
   if (path === "/") return { view: "sessions" };
-  const app = /^\/apps\/(-?\d{1,15})$/.exec(path)?.[1];
-  if (app !== undefined) return { view: "log", source: { app: Number(app) } };
+  const app = /^\/apps\/(-?\d{1,16})$/.exec(path)?.[1];
+  if (Number.isSafeInteger(Number(app))) return { view: "log", source: { app: Number(app) } };
   const [, id, rest] = /^\/sessions\/([0-9a-f]{32})(\/terminal)?$/.exec(path) ?? [];
   if (id === undefined) return null;
   return rest ? { view: "terminal", id } : { view: "log", source: { session: id } };
