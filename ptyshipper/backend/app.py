@@ -49,9 +49,11 @@ from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import (
     api,
+    app_histogram,
     app_lines,
     app_live,
     app_logs,
+    app_search,
     download,
     lines,
     live,
@@ -166,6 +168,8 @@ async def _run_on(
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),
         *app_lines.operations(store, access, turns),
+        *app_histogram.operations(store, access, turns),
+        *app_search.operations(store, access, turns),
         *app_live.operations(store, fanout, access, turns),
         *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),
