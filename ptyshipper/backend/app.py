@@ -148,7 +148,7 @@ async def _run_on(
     access = Access(issued, register, refusals, settings.public_url, bridge, seats)
     health, turns = Health(store), Turns()
     metrics = Metrics(counts, hub, committer, fanout, seats)
-    posts = Posts(committer, access, hub, refusals)
+    posts = Posts(committer, store, access, hub, refusals)
     operations = [
         *operation.operations(health, metrics, access),
         *posting.operations(posts),
