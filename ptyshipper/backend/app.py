@@ -114,6 +114,7 @@ async def _run(
     store: Store
     bridge: AnvilopsStore | None = None
     if settings.anvilops:
+        assert settings.store_url is not None, "the settings were checked"
         store = bridge = await open_anvilops(settings.store_url)
     else:
         store = await open_store(settings.data_dir, settings.store_url)
