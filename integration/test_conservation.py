@@ -169,7 +169,7 @@ def bytes_held(server: Server, run: WrappedWriter) -> int:
 def start_and_kill(
     server: Server, spool: Path, chance: random.Random, url: str | None = None
 ) -> list[WrappedWriter]:
-    """One or two wrappers in the same spool, killed at a random moment, their start included."""
+    """One or two wrappers in the same spool, killed at a random moment: in their start, or at work."""
     runs = [
         WrappedWriter(
             server, spool, chance.choice(WAYS), chance.randrange(2**31), 2**30,
@@ -177,7 +177,10 @@ def start_and_kill(
         )
         for _ in range(chance.choice([1, 1, 2]))
     ]  # fmt: skip
-    time.sleep(chance.choice([chance.uniform(0, 0.25), chance.uniform(0.25, 1.2)]))
+    at_work, moment_s = chance.random() < 0.5, chance.uniform(0, 1)
+    if at_work:
+        until(lambda: all(any(run.printed.values()) for run in runs), "every program has printed")
+    time.sleep(moment_s if at_work else moment_s / 4)  # a start takes some 0.1 s
     for run in runs:
         run.kill()
     return runs
@@ -193,7 +196,7 @@ def check_killed(server: Server, runs: list[WrappedWriter]) -> None:
             continue
         (session,) = sessions
         stored = Stored(server, session)
-        assert (session["state"], stored.gaps) == ("cut", [])
+        assert (session["state"], stored.gaps) == ("cut", []), f"{session}"
         for fd, data in by_descriptor(stored, run.way).items():
             assert data == writer.expected(run.seed, fd, len(data)), "stored as written"
             assert data.startswith(printed[fd]), "what was shown is stored"

@@ -63,10 +63,17 @@ class Tmux:
     def screen(self) -> str:
         return self._call("capture-pane", "-p", "-e")
 
-    def shows(self, pattern: str) -> None:
+    def shows(self, pattern: str, asks: tuple[str, ...] = ()) -> None:
         """Wait until the screen matches, and is the same at a second look."""
+
+        def matches() -> bool:
+            if asks:
+                self.keys(*asks)
+                time.sleep(0.1)  # for the answer, or the screen is full of questions
+            return re.search(pattern, self.screen()) is not None
+
         try:
-            until(lambda: re.search(pattern, self.screen()), f"the screen matches {pattern!r}")
+            until(matches, f"the screen matches {pattern!r}")
         except AssertionError as error:
             raise AssertionError(f"{error}; it is:\n{self.screen()}") from None
         last = ""
@@ -81,10 +88,15 @@ class Tmux:
 
 
 class Step(NamedTuple):
-    """Keys to press, and what the screen then shows."""
+    """Keys to press, and what the screen then shows; ``asks`` are pressed until it does.
+
+    A program on whose screen nothing tells that it has seen a resize has to be asked: the keys of the
+    next step may overtake the resize.
+    """
 
     keys: tuple[str, ...]
     shows: str
+    asks: tuple[str, ...] = ()
 
 
 def play(
@@ -97,7 +109,7 @@ def play(
                 tmux.resize(70, 20)
             elif step.keys:
                 tmux.keys(*step.keys)
-            tmux.shows(step.shows)
+            tmux.shows(step.shows, step.asks)
             yield tmux.screen()
     finally:
         tmux.close()
@@ -134,7 +146,7 @@ PROGRAMS: dict[str, tuple[list[str], list[Step]]] = {
         [
             Step((), r"line 1\b"),
             Step(("G", "o", "typed in vim", "Escape"), r"typed in vim"),
-            Step(("resize",), r"typed in vim"),
+            Step(("resize",), r"typed in vim[\s\S]*columns=70", asks=(":set columns?", "Enter")),
             Step((":set number", "Enter", "gg"), r"1.*line 1\b"),
             Step((":wq", "Enter"), r"ended with 0"),
         ],
