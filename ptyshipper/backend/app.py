@@ -51,7 +51,7 @@ from ptyshipper.backend.viewers import api, app_logs, download, lines, live, ope
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.terminal import TerminalEndpoint
-from ptyshipper.backend.viewers.watching import Gallery
+from ptyshipper.backend.viewers.watching import Gallery, SessionEndpoint
 from ptyshipper.errors import BackendError, StoreError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
@@ -236,7 +236,7 @@ class Router:
     def __init__(
         self,
         ingest: ASGIApp,
-        views: Sequence[ViewEndpoint | TerminalEndpoint],
+        views: Sequence[SessionEndpoint],
         http: ASGIApp,
     ) -> None:
         self._ingest = ingest
