@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from signal import Signals
 from typing import Any, NamedTuple
 
 from ptyshipper.backend.session import MAX_WALL_US
 from ptyshipper.printed.losses import lost
+from ptyshipper.printed.signals import sent, signal_name
 from ptyshipper.records import (
     Kind,
     Record,
@@ -55,8 +55,7 @@ def _resized(record: Record) -> Event:
 
 
 def _signalled(record: Record) -> Event:
-    number = read_signalled(record.payload)
-    return Event("signalled", f"{signal_name(number)} sent", {"signal": number})
+    return Event("signalled", sent(record), {"signal": read_signalled(record.payload)})
 
 
 def _exited(record: Record) -> Event:
@@ -81,14 +80,6 @@ EVENTS: dict[int, Callable[[Record], Event]] = {
     Kind.GAP: _gap,
 }
 """The kinds of records that are entries of their own."""
-
-
-def signal_name(number: int) -> str:
-    """As in ``kill -l``, with SIG; real-time signals have no names."""
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def as_json(entry: Entry, started_at_us: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from ptyshipper.backend.store import connections
-from ptyshipper.backend.store.base import DEAD_AFTER_US, Query
+from ptyshipper.backend.store.base import DEAD_AFTER_US, Query, Store
 from ptyshipper.backend.store.postgres import PostgresStore
 from ptyshipper.errors import BackendError, StoreError
 from tests.backend.store.conftest import Open
