@@ -59,6 +59,7 @@ from ptyshipper.backend.viewers import (
     live,
     openapi,
     search,
+    sessions_live,
 )
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
@@ -165,6 +166,7 @@ async def _run_on(
     operations = [
         *operation.operations(health, metrics, access),
         *posting.operations(posts),
+        *sessions_live.operations(store, fanout, access),  # its path is no session's
         *api.operations(store, access),
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),

@@ -169,6 +169,19 @@ class Query:
             and (not self.ids or session.id in self.ids)
         )
 
+    def fits(self, session: Session, now_us: int) -> bool:
+        """Whether it is one that is asked for, as of ``now_us`` (Unix time), but for ``changed_after``."""
+        state = session.state(now_us)
+        if state == "exited":
+            state = "succeeded" if session.exit_code == 0 else "failed"
+        return (
+            self.wants(session)
+            and session.id.hex().startswith(self.prefix)
+            and (self.before is None or session.number < self.before)
+            and self.hostname in (None, session.description.hostname)
+            and self.state in (None, state)
+        )
+
 
 class News(NamedTuple):
     """A commit: of which sessions, with the app of each, and by which process.
