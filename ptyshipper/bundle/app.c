@@ -12,7 +12,9 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "modules.h" /* made by frozen.py: MODULES_FILE, MODULES and EXTENSIONS */
 
@@ -20,13 +22,39 @@
 
 /* Their code as marshal has it, end to end. */
 __asm__(".pushsection .rodata\n"
-        "modules_code: .incbin \"" MODULES_FILE "\"\n"
+        "code_begin: .incbin \"" MODULES_FILE "\"\n"
+        "code_end: .byte 0\n"
         ".popsection\n");
-extern const unsigned char modules_code[] __attribute__((visibility("hidden")));
+#define HIDDEN __attribute__((visibility("hidden")))
+extern const unsigned char code_begin[] HIDDEN, code_end[] HIDDEN;
 
 #define MODULE(NAME, OFFSET, SIZE, IS_PACKAGE) \
-    {.name = (NAME), .code = modules_code + (OFFSET), .size = (SIZE), .is_package = (IS_PACKAGE)},
+    {.name = (NAME), .code = code_begin + (OFFSET), .size = (SIZE), .is_package = (IS_PACKAGE)},
 static const struct _frozen modules[] = {MODULES(MODULE){.name = NULL}};
+
+/* Gives back the memory that the code was read into from the file: each module is loaded once, and the
+ * kernel maps 64 KB for every page that is looked at. What is needed again is read again. */
+static PyObject *release(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(arguments))
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t begin = ((uintptr_t)code_begin + page - 1) / page * page;
+    uintptr_t end = (uintptr_t)code_end / page * page;
+    if (begin < end)
+        madvise((void *)begin, end - begin, MADV_DONTNEED);
+    Py_RETURN_NONE;
+}
+
+static PyObject *make_frozen_code(void)
+{
+    static PyMethodDef functions[] = {
+        {"release", release, METH_NOARGS, NULL},
+        {NULL, NULL, 0, NULL},
+    };
+    static struct PyModuleDef module = {
+        PyModuleDef_HEAD_INIT, .m_name = "frozen_code", .m_methods = functions,
+    };
+    return PyModule_Create(&module);
+}
 
 /* ---- Modules that are shared libraries ----
  *
@@ -57,7 +85,10 @@ static PyObject *load(const char *name, const char *entry)
 EXTENSIONS(LOADER)
 
 #define EXTENSION(IDENTIFIER, NAME, ENTRY) {.name = (NAME), .initfunc = load_##IDENTIFIER},
-static struct _inittab extensions[] = {EXTENSIONS(EXTENSION){.name = NULL}};
+static struct _inittab extensions[] = {
+    EXTENSIONS(EXTENSION){.name = "frozen_code", .initfunc = make_frozen_code},
+    {.name = NULL},
+};
 
 /* ---- Python ---- */
 

@@ -13,6 +13,7 @@ Python code that has to be loaded itself. Here a module is a name in a list.
 
 from __future__ import annotations
 
+import ast
 import json
 import marshal
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ def write(folder: Path, sources: Mapping[str, Path], extensions: Mapping[str, T]
         code = compile_module(name, source)
         named.update(_names(code))
         marshalled = marshal.dumps(code)
-        is_package = source.stem == "__init__"
+        is_package = source.stem == "__init__" or any(o.startswith(f"{name}.") for o in sources)
         rows.append(f"X({_quoted(name)}, {len(data)}, {len(marshalled)}, {is_package:d})")
         data += marshalled
     kept = {name: of for name, of in sorted(extensions.items()) if _last(name) in named}
@@ -61,10 +62,20 @@ def write(folder: Path, sources: Mapping[str, Path], extensions: Mapping[str, T]
 
 
 def compile_module(name: str, source: Path) -> CodeType:
-    """Its code without docstrings and assertions. Tracebacks name it as it would lie in a folder."""
+    """Its code without docstrings, assertions and what functions say of their arguments' types.
+
+    Nobody asks for those at run time, and they are a tenth of what is loaded before the program runs.
+    Tracebacks name the file as it would lie in a folder.
+    """
     path = name.replace(".", "/")
     path += "/__init__.py" if source.stem == "__init__" else ".py"
-    code: CodeType = compile(source.read_bytes(), path, "exec", dont_inherit=True, optimize=2)
+    tree = ast.parse(source.read_bytes(), path)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        elif isinstance(node, ast.arg):
+            node.annotation = None
+    code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=2)
     return code
 
 
