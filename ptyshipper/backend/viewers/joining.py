@@ -23,8 +23,8 @@ from ptyshipper.backend.viewers.screens import (
     has_clear,
     last_switch,
 )
+from ptyshipper.backend.viewers.watching import READ_BYTES
 
-READ_BYTES = 262_144
 WINDOW_BYTES = 4 << 20
 """So much of a session is read again for the screen: see ``screens`` for what is sent of it."""
 LOOK_BACK_BYTES = 32 << 20
