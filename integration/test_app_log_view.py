@@ -136,3 +136,31 @@ def test_time_leads_into_the_middle(page: Page) -> None:
 def test_app_of_which_nothing_is_known_is_empty(page: Page, backend: Server) -> None:
     page.goto(f"{backend.state.url}/apps/99")
     expect(page.locator(".empty")).to_have_text("Nothing has been printed yet.")
+
+
+def test_search_goes_through_all_pods(page: Page) -> None:
+    page.keyboard.press("g")
+    page.keyboard.press("/")
+    page.keyboard.type("line 123")
+    told = page.locator(".search .told")
+    expect(told).to_have_text("1 of 11")
+    expect(page.locator(".row.current .text")).to_have_text("line 123")
+    page.keyboard.press("Enter")
+    expect(page.locator(".row.current .text")).to_have_text("line 1230")
+    page.keyboard.press("Enter")
+    expect(page.locator(".row.current .text")).to_have_text("line 1231")
+    page.get_by_label("Pod").select_option("web-1")
+    expect(told).to_have_text(re.compile("of 3$"))
+
+
+def test_chart_leads_to_the_time_of_all_pods(page: Page) -> None:
+    chart = page.locator(".volume")
+    expect(chart).to_be_visible()
+    chart.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("Enter")
+    expect_seen(page, "line 0")
+    take_picture(page, "app-log-chart")
+    log = page.locator(".log")
+    log.evaluate("(log) => log.scrollTop = (log.scrollHeight - log.clientHeight) / 3")
+    expect(page.locator(TEXTS, has_text=re.compile(r"^line (9|10)\d\d$"))).not_to_have_count(0)
