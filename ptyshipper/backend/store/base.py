@@ -436,8 +436,9 @@ class Store(Protocol):
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         """Delete what was stored before ``before_us`` (Unix time), and the oldest of what is more than
-        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Of a chunk
-        the first entry's age counts, so others in it go up to ``MERGE_SPAN_US`` early.
+        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Nothing
+        goes early: a chunk that was merged goes ``MERGE_SPAN_US`` after its first part, since nothing tells
+        the age of its last.
 
         Returns:
             How many chunks and sessions it deleted; 0 when there is nothing to do.
