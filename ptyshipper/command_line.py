@@ -225,7 +225,11 @@ def _add_repro(commands: Commands, offered: bool) -> None:
     )
     shown.add_argument("--explain", action="store_true", help="say what is reproduced, run nothing")
     repro.add_argument("--json", action="store_true", help="say what is reproduced as JSON")
-    repro.add_argument("--quiet", action="store_true", help="do not say what is reproduced")
+    repro.add_argument(
+        "--quiet",
+        action="store_true",
+        help="say neither what is reproduced nor which session it was",
+    )
     repro.add_argument(
         "--no-wrapper", action="store_true", help="in an image: log-shipper runs outside of it"
     )

@@ -126,7 +126,7 @@ class Attachment:
         pid = os.fork()
         if pid == 0:
             try:
-                syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGTERM)
+                syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
                 os.setsid()
                 if self._stdio.tty:
                     os.close(self._master)

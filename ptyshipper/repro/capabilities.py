@@ -40,3 +40,11 @@ def numbers_without(names: frozenset[str]) -> list[int]:
         last = int(file.read())
     held = {NAMES.index(name) for name in names}
     return [number for number in range(last + 1) if number not in held]
+
+
+def available() -> frozenset[str]:
+    """Those that we may hand on ourselves: a container of ours may have fewer than the kernel has."""
+    with open("/proc/self/status") as file:
+        lines = dict(line.rstrip().partition(":\t")[::2] for line in file)
+    mask = int(lines["CapBnd"], 16)
+    return frozenset(name for number, name in enumerate(NAMES) if mask >> number & 1)

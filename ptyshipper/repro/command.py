@@ -57,8 +57,8 @@ class Prepared(Protocol):
 class Session:
     """log-shipper outside of the container, around the process that becomes it."""
 
-    def __init__(self, load_settings: Load, recording: Recording | None) -> None:
-        self._load = load_settings
+    def __init__(self, settings: AgentSettings, recording: Recording | None) -> None:
+        self._settings = settings
         self._recording = recording
         self._read_end, self._write_end = os.pipe()
 
@@ -72,7 +72,7 @@ class Session:
             command.environment,
             Pristine(frozenset(), frozenset()),
             "auto" if has_terminal else "never",
-            self._load,
+            lambda warn: self._settings,
             recording=self._recording,
             enter=command.enter,
             enter_fds=command.enter_fds,
@@ -119,10 +119,12 @@ def repro(args: argparse.Namespace, load_settings: Load, say_goodbye: Goodbye) -
         recording = None
         if args.record is not None:
             recording = Recording.create(args.record, overwrite=args.force)
-        status, outcome = _run(prepared, Session(load_settings, recording), stop_after_s)
+        # Read out here: a warning of the wrapper's own would stand on the container's terminal.
+        session = Session(load_settings(_warn), recording)
+        status, outcome = _run(prepared, session, stop_after_s)
         if recording is not None:
             recording.close()
-        if not args.quiet and os.isatty(2):
+        if os.isatty(2) and not args.quiet:
             session_id, delivered = outcome or (None, False)
             say_goodbye(session_id, delivered, args.record)
         return status
@@ -249,7 +251,11 @@ def _size_here() -> tuple[int, int]:
 
 
 def _say(line: str) -> None:
-    os.write(2, f"ptyshipper: repro: {line}\n".encode())
+    _warn(f"repro: {line}")
+
+
+def _warn(line: str) -> None:
+    os.write(2, f"ptyshipper: {line}\n".encode(errors="backslashreplace"))
 
 
 class _OnHost:
@@ -259,7 +265,7 @@ class _OnHost:
         self._plan = host_plan(container, switches)
         self._hidden = hidden
         self.situation = Situation(
-            container, switches, "on this host", self._plan, has_limits=False, is_inside=False
+            container, switches, "on this host", self._plan, has_limits=False
         )
 
     def start(self, session: Session) -> tuple[Callable[[int], NoReturn], Target, float]:
@@ -318,7 +324,7 @@ class _InRoot:
         self._bundle: rootfs.Bundle | None = None
         self.situation = Situation(
             container, switches, f"in {root}, by {self._runtime}", None,
-            has_limits=os.geteuid() == 0, is_inside=False,
+            has_limits=os.geteuid() == 0, is_by_runtime=True,
         )  # fmt: skip
 
     def start(self, session: Session) -> tuple[Callable[[int], NoReturn], Target, float]:
@@ -396,7 +402,7 @@ def _wrapping(args: argparse.Namespace, load_settings: Load) -> engine.Wrapping 
         if args.log_shipper:
             raise UsageError(f"repro: --log-shipper {bundle}: there is no such file")
         return None
-    settings = load_settings(lambda message: None)
+    settings = load_settings(lambda message: None)  # which says so where it is run
     if settings.uplink is None:
         return None
     volume = settings.spool.directories[0].parent / "log-shipper"

@@ -7,6 +7,7 @@ of each value is kept. Nothing is ever constructed but text, numbers, lists and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +17,11 @@ MAX_BYTES = 4 * 2**20
 MAX_NODES = 200_000
 MAX_DEPTH = 64
 _MAX_SHOWN = 40
+
+
+_PAIR = re.compile(
+    r"(?<!\\)((?:\\\\)*)\\u(d[89ab][\da-f]{2})\\u(d[c-f][\da-f]{2})", re.ASCII | re.IGNORECASE
+)
 
 
 class ManifestError(UsageError):
@@ -186,8 +192,7 @@ def read(text: str, file: str) -> list[Field]:
     if len(text) > MAX_BYTES:
         raise ManifestError(file, 1, "", f"is larger than {MAX_BYTES >> 20} MiB")
     if text.lstrip()[:1] in ("{", "["):
-        # JSON may be indented with tabs, which YAML refuses; in JSON's strings there can be none.
-        text = text.replace("\t", " ")
+        text = _json_as_yaml(text)
     try:
         roots = _Builder(file).build(text)
     except yaml.MarkedYAMLError as error:
@@ -201,6 +206,19 @@ def read(text: str, file: str) -> list[Field]:
     except yaml.YAMLError as error:
         raise ManifestError(file, 1, "", f"is neither YAML nor JSON: {error}") from None
     return [Field(node, file, "") for node in roots if node.value is not None]
+
+
+def _json_as_yaml(text: str) -> str:
+    """JSON that YAML takes as well.
+
+    It refuses tabs, which JSON has between its values alone, and characters that are written in halves.
+    """
+    return _PAIR.sub(_joined, text.replace("\t", " "))
+
+
+def _joined(halves: re.Match[str]) -> str:
+    high, low = (int(half, 16) for half in halves.group(2, 3))
+    return f"{halves[1]}{chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))}"
 
 
 class _Builder:
@@ -283,11 +301,9 @@ class _Builder:
                     )
                 except ValueError:
                     return value  # in base 60, which nobody means
-        try:
-            # JSON writes what is beyond 16 bits in two halves.
-            return value.encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeError:
-            raise ManifestError(self._file, line, "", "has half a character") from None
+        if not value.isascii() and any("\ud800" <= char <= "\udfff" for char in value):
+            raise ManifestError(self._file, line, "", "has half a character")
+        return value
 
     def _number(self, text: str, line: int) -> int | str:
         if len(text) > 100:

@@ -206,8 +206,9 @@ def _look_after(pid: int, tell: Callable[[int], None]) -> NoReturn:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         for fd in range(3):
             put_null(fd)
-        # An end of a pipe that we kept would hide from its other side that the program closed it.
-        os.closerange(3, max(map(int, os.listdir("/proc/self/fd"))) + 1)
+        # An end of a pipe that we kept would hide from its other side that the program closed it. Which
+        # there are can't be asked: /proc is the new namespace's by now, in which we are nobody.
+        os.closerange(3, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         while True:
             signo = signal.sigwaitinfo(_ALL).si_signo
             if signo != signal.SIGCHLD:

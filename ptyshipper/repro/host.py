@@ -166,6 +166,8 @@ def _ids(container: Container) -> tuple[int | None, int | None, str | None]:
     if names:
         return None, None, names[0]
     uid, gid = (one if isinstance(one, int) else None for one in numbers)
+    if uid is None and os.geteuid() == 0:
+        uid = 0  # as in most images
     if uid is not None and gid is None:
         gid = 0
     return uid, gid, None

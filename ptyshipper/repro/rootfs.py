@@ -60,7 +60,7 @@ def config(container: Container, root: Path, switches: Switches) -> dict[str, An
         container.drop_capabilities if switches.capabilities else (),
         privileged=container.privileged,
     )
-    held = sorted(f"CAP_{name}" for name in names)
+    held = sorted(f"CAP_{name}" for name in names & capabilities.available())
     bounding = dict.fromkeys(("bounding", "effective", "permitted"), held)
     linux: dict[str, Any] = {
         "namespaces": [{"type": kind} for kind in namespaces],

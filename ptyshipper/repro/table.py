@@ -42,6 +42,7 @@ class Situation:
         place: where it runs, for a person: ``this host``, ``podman``, ``runc, ./root``.
         has_limits: the memory and the processors of the whole container can be limited.
         is_inside: log-shipper runs in the container, as process 1.
+        is_by_runtime: runc or crun copies what goes in and out.
     """
 
     container: Container
@@ -49,7 +50,8 @@ class Situation:
     place: str
     host: HostPlan | None
     has_limits: bool
-    is_inside: bool
+    is_inside: bool = False
+    is_by_runtime: bool = False
 
 
 Judge = Callable[[Situation], Row | None]
@@ -105,12 +107,17 @@ def _terminal(at: Situation) -> Row:
     if not at.container.tty:
         return Row("terminal", "none", Verdict.YES, "and none controls it")
     rows, columns = at.container.initial_size
+    if at.is_by_runtime:
+        why = "by itself a runtime switches onlcr off, so lines end with \\n alone"
+        return Row("terminal", f"{columns}x{rows}, then sized", Verdict.PARTLY, why)
     if not at.switches.late_size:
         return Row("terminal", "0x0, then sized", Verdict.OFF, "of our size at once")
     return Row("terminal", f"{columns}x{rows}, then sized", Verdict.YES)
 
 
 def _stdin(at: Situation) -> Row:
+    if at.is_by_runtime and not at.container.stdin and not at.container.tty:
+        return Row("stdin", "closed", Verdict.PARTLY, "a pipe at its end instead of /dev/null")
     if not at.container.stdin:
         return Row("stdin", "closed", Verdict.YES, "nothing typed goes in; -i lets it")
     return Row(
@@ -128,6 +135,8 @@ def _user(at: Situation) -> Row | None:
         return Row("user", said, Verdict.YES)
     if host.unknown_user is not None:
         return Row("user", said, Verdict.NO, "only the image knows its number; runs as you")
+    if container.user is None and host.is_root:
+        return Row("user", said, Verdict.PARTLY, "not known; root, as in most images")
     if container.user is None:
         return Row("user", said, Verdict.NO, "not known; runs as you")
     if host.is_root:
