@@ -108,6 +108,7 @@ def test_what_retention_has_taken_is_told(page: Page, tmp_path: Any) -> None:
         page.keyboard.press("g")
         told = page.locator(".row.gap .text")
         expect(told).to_have_text(f"lines before {first} are no longer kept")
+        expect(told).to_be_in_viewport()
         expect(page.locator(".log .no").nth(1)).to_have_text(str(first))
         take_picture(page, "log-trimmed")
         page.evaluate("location.hash = '#L5'")

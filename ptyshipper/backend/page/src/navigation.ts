@@ -44,6 +44,7 @@ export class Navigation {
       this.notice.hide();
       this.viewport.reset();
       if (index === "end") this.viewport.showEnd();
+      else if ("at" in where) this.viewport.showStart();
       else this.viewport.show(index, share);
       this.tellMissing(where);
       this.arrived();

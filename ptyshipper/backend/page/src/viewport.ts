@@ -92,6 +92,10 @@ export class Viewport {
     this.synchronise();
   }
 
+  showStart(): void {
+    this.show(this.source.begin);
+  }
+
   showEnd(): void {
     this.isPinned = true;
     this.isRising = false;
