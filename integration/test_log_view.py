@@ -20,6 +20,7 @@ from tests.support.browser import (
     serious_violations,
     take_picture,
 )
+from tests.support.patience import until
 from tests.support.server import Server, Shipper, exit_record, output, running_server, start_record
 
 __all__ = ["browser", "context"]
@@ -570,3 +571,72 @@ def test_log_is_taken_away(
         page.get_by_role("link", name=words).click()
     assert taken.value.suggested_filename.endswith(suffix)
     assert "to take away" in taken.value.path().read_text()
+
+
+def test_what_retention_has_taken_is_told(page: Page, tmp_path: Any) -> None:
+    """In the place of the first lines; and by whom a link leads there."""
+    quick = "from ptyshipper.backend import retention\nretention.LOOK_EVERY_S = 0.02\n"
+    with running_server(tmp_path, preamble=quick, retain_bytes="1M") as server:
+        page.goto(link_to(server))
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(start_record())
+        for number in range(1, 201):
+            shipper.ship(output(b"line %d %b\n" % (number, b"x" * 20_000), time_us=number * 1_000))
+        path = f"/api/sessions/{shipper.session_id.hex()}/lines?limit=1"
+        until(lambda: server.get(path)[1]["first"] > 100, "most of it is deleted")
+        show(page, server, shipper)
+        first = server.get(path)[1]["first"] + 1
+        page.keyboard.press("w")
+        page.keyboard.press("g")
+        told = page.locator(".row.gap .text")
+        expect(told).to_have_text(f"lines before {first} are no longer kept")
+        expect(page.locator(".log .no").nth(1)).to_have_text(str(first))
+        take_picture(page, "log-trimmed")
+        page.evaluate("location.hash = '#L5'")
+        expect(page.locator(".notice")).to_contain_text(f"The first that is kept is {first}.")
+        shipper.socket.close()
+
+
+def test_open_page_whose_login_ends_says_so(
+    page: Page, context: BrowserContext, tmp_path: Any
+) -> None:
+    """And does not ask for ever."""
+    with running_server(tmp_path) as server:
+        page.goto(link_to(server))
+        shipper = Shipper(server, os.urandom(16))
+        shipper.ship(start_record() + output(b"seen\n"))
+        show(page, server, shipper)
+        expect(page.locator(".connection")).to_have_text("live")
+        context.clear_cookies()
+        server.kill()
+        server.start()
+        expect(page.locator(".notice")).to_contain_text("Your login has expired")
+        expect(page.locator(".connection")).to_have_text("disconnected")
+        take_picture(page, "log-expired")
+
+
+def test_events_are_gone_through_by_a_key_and_shown_alone(
+    page: Page, backend: Server, started: Start
+) -> None:
+    shipper = started()
+    ship_lines(shipper, 1, 1_500)
+    shipper.ship(encode(Kind.SIGNALLED, 2_000_000, records.signalled(10)))
+    ship_lines(shipper, 2_001, 3_500)
+    shipper.ship(
+        encode(Kind.GAP, 4_000_000, records.gap(33, 30, GapCause.OVERFLOW))
+        + exit_record(0, time_us=4_000_000)
+    )
+    texts = show(page, backend, shipper)
+    expect_seen(page, "exited with 0")
+    page.keyboard.press("g")
+    expect_seen(page, "line 1")
+    selected = page.locator(".row.selected .text")
+    events = ["SIGUSR1 sent", "30 bytes lost: the spool was full", "exited with 0"]
+    for key, event in (("e", 0), ("e", 1), ("e", 2), ("E", 1), ("E", 0)):
+        page.keyboard.press(key)
+        expect(selected).to_have_text(events[event])
+        expect(selected).to_be_in_viewport()
+    page.keyboard.press("E")
+    expect(page.get_by_text("No event is before")).to_have_count(1)
+    page.get_by_label("Stream").select_option("events only")
+    expect(texts).to_have_text(events)

@@ -169,6 +169,19 @@ class Query:
             and (not self.ids or session.id in self.ids)
         )
 
+    def fits(self, session: Session, now_us: int) -> bool:
+        """Whether it is one that is asked for, as of ``now_us`` (Unix time), but for ``changed_after``."""
+        state = session.state(now_us)
+        if state == "exited":
+            state = "succeeded" if session.exit_code == 0 else "failed"
+        return (
+            self.wants(session)
+            and session.id.hex().startswith(self.prefix)
+            and (self.before is None or session.number < self.before)
+            and self.hostname in (None, session.description.hostname)
+            and self.state in (None, state)
+        )
+
 
 class News(NamedTuple):
     """A commit: of which sessions, with the app of each, and by which process.
@@ -423,8 +436,9 @@ class Store(Protocol):
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         """Delete what was stored before ``before_us`` (Unix time), and the oldest of what is more than
-        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Of a chunk
-        the first entry's age counts, so others in it go up to ``MERGE_SPAN_US`` early.
+        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Nothing
+        goes early: a chunk that was merged goes ``MERGE_SPAN_US`` after its first part, since nothing tells
+        the age of its last.
 
         Returns:
             How many chunks and sessions it deleted; 0 when there is nothing to do.

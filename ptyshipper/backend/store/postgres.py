@@ -254,7 +254,9 @@ class PostgresStore:
             )
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
-        deleted: int = await self._write("SELECT expire($1, $2, $3)", before_us, max_bytes, limit)
+        deleted: int = await self._write(
+            "SELECT expire($1, $2, $3, $4)", before_us, max_bytes, limit, MERGE_SPAN_US
+        )
         return deleted
 
     async def _write(self, sql: str, *parameters: Any) -> Any:

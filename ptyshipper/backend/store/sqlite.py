@@ -125,7 +125,7 @@ _OLDEST = """
     ORDER BY first_arrival LIMIT 1
 """
 _FRONT = """
-    SELECT number, first_offset, arrival, length(records) FROM chunks WHERE session = ?
+    SELECT number, first_offset, arrival, marks <> x'', length(records) FROM chunks WHERE session = ?
     ORDER BY first_offset LIMIT ?
 """
 _TRIMMED = """
@@ -420,8 +420,11 @@ class SqliteStore:
             return empty
         session = oldest[0]
         deleted, freed, kept_from = 0, 0, None
-        for number, first_offset, arrival, size in self._db.execute(_FRONT, (session, limit + 1)):
-            if deleted == limit or (arrival >= before_us and freed >= excess):
+        for number, first_offset, arrival, is_merged, size in self._db.execute(
+            _FRONT, (session, limit + 1)
+        ):
+            is_old = arrival + is_merged * MERGE_SPAN_US < before_us
+            if deleted == limit or (not is_old and freed >= excess):
                 kept_from = (first_offset, arrival)
                 break
             self._db.execute("DELETE FROM chunks WHERE number = ?", (number,))

@@ -10,19 +10,15 @@ account, and a hostile session tells any time.
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
 import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
-from ptyshipper.backend.access import View
 from ptyshipper.backend.entries.turns import Turns
-from ptyshipper.backend.fanout import Fanout, Subscription
-from ptyshipper.backend.faults import where
-from ptyshipper.backend.session import Chunk, Session, records_from, session_id_of
+from ptyshipper.backend.fanout import Subscription
+from ptyshipper.backend.session import Chunk, Session, records_from
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.viewers import alis
 from ptyshipper.backend.viewers.replay import (
@@ -36,79 +32,40 @@ from ptyshipper.backend.viewers.replay import (
     Resize,
 )
 from ptyshipper.backend.viewers.screens import HEAD_BYTES, Screens, has_clear, last_switch
-from ptyshipper.backend.viewers.watching import Gallery, close
-from ptyshipper.errors import StoreError
-from ptyshipper.wire.paths import SESSIONS_PATH
+from ptyshipper.backend.viewers.watching import (
+    LOOK_EVERY_S,
+    READ_BYTES,
+    Codes,
+    SessionEndpoint,
+)
 
-READ_BYTES = 262_144
 LAG_BYTES = 1 << 20
 WINDOW_BYTES = 4 << 20
 """So much of a session is read again for a viewer who joins: see ``screens`` for what is sent of it."""
 LOOK_BACK_BYTES = 32 << 20
 """How far back the last clearing of the screen is looked for: 0.1 s of slices at most."""
-LOOK_EVERY_S = 5.0
 END_AFTER_S = 0.5
 """An EOT discards what a player has buffered, so it comes this much behind the last output."""
 
-# A player takes 4000 to 4100 for the end, and shows the reason; on others it connects again.
-DONE, SPOKE, LOCKED_OUT, NOT_FOUND, FAILED, TRY_LATER = 1000, 4005, 4030, 4040, 1011, 1013
 
-_PATH = re.compile(re.escape(SESSIONS_PATH) + "/([^/]*)/live")
+class TerminalEndpoint(SessionEndpoint):
+    """Shows a session's terminal until it has exited."""
 
-log = logging.getLogger("ptyshipper.backend")
+    word = "live"
+    kind = "terminal"
+    subprotocol = alis.SUBPROTOCOL
+    # A player takes 4000 to 4100 for the end, and shows the reason; on others it connects again.
+    codes = Codes(
+        done=1000, spoke=4005, locked_out=4030, not_found=4040, try_later=1013, failed=1011
+    )
 
-
-class TerminalEndpoint:
-    """ASGI application for scopes of type ``websocket`` whose path ``matches``."""
-
-    def __init__(self, store: Store, fanout: Fanout, gallery: Gallery, turns: Turns) -> None:
-        self._store = store
-        self._fanout = fanout
-        self._gallery = gallery
-        self._turns = turns
-
-    @staticmethod
-    def matches(path: str) -> bool:
-        return _PATH.fullmatch(path) is not None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            subprotocol = alis.SUBPROTOCOL
-            async with self._gallery.enter(scope, receive, send, subprotocol, "terminal") as view:
-                if view is not None:
-                    await self._serve(view, scope, receive, send)
-        except OSError:
-            pass  # it went away: ASGI's sign for that
-
-    async def _serve(self, view: View, scope: Scope, receive: Receive, send: Send) -> None:
-        path = _PATH.fullmatch(scope["path"])
-        session_id = session_id_of(path[1]) if path else None
-        session = None if session_id is None else await self._store.load(session_id)
-        if session is None or not view.shows(session):
-            await close(send, NOT_FOUND, "there is no such session")
-            return
-        showing = self._show(session, send)
-        if await self._gallery.show(view, showing, receive, send, LOCKED_OUT):
-            await close(send, SPOKE, "a viewer sends nothing")
-
-    async def _show(self, session: Session, send: Send) -> None:
-        subscription = self._fanout.subscribe(session.id)
-        try:
-            shown = _Shown(self._store, self._turns, session, subscription, send)
-            await shown.run()
-            await asyncio.sleep(END_AFTER_S)
-            await shown.end()
-            await close(send, DONE, "")
-        except StoreError as error:
-            log.error("%s", error)
-            await close(send, TRY_LATER, "the store can't be read at the moment")
-        except (OSError, RuntimeError):
-            pass  # it went away, or the server closed first: receive tells
-        except Exception as error:
-            log.error("a viewer's connection failed: %s", where(error))
-            await close(send, FAILED, "the backend failed unexpectedly")
-        finally:
-            self._fanout.unsubscribe(session.id, subscription)
+    async def show(
+        self, session: Session, subscription: Subscription, scope: Scope, send: Send
+    ) -> None:
+        shown = _Shown(self.store, self.turns, session, subscription, send)
+        await shown.run()
+        await asyncio.sleep(END_AFTER_S)
+        await shown.end()
 
 
 class _End(NamedTuple):

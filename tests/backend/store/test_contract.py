@@ -528,6 +528,27 @@ async def test_what_is_young_is_kept_though_it_was_merged(store: Store) -> None:
     assert b"".join(chunk.records for chunk in kept) == b"".join(c.records for c in written[40:])
 
 
+async def test_nothing_goes_before_its_time(store: Store) -> None:
+    """Nor from behind something that is kept; and a merged chunk's rest not much later."""
+    session = await opened(store)
+    written = list[Chunk]()
+    for number in range(MERGE_CHUNKS + 20):
+        await let_pass(store, MERGE_SPAN_US // 4)
+        # Of a part that completes no line no mark tells when it came.
+        written.append(await put(store, session, output(b"%d" % number + b"\n" * (number % 2))))
+    everything = await stored(store, session)
+    for oldest in range(len(written)):
+        before_us = written[oldest].arrival
+        while await store.expire(before_us, None, 3):
+            pass
+        kept = await stored(store, session)
+        assert everything.endswith(kept)
+        late = [each for each in written if each.arrival < before_us - MERGE_SPAN_US]
+        young = everything[sum(len(each.records) for each in written[:oldest]) :]
+        assert kept.endswith(young)
+        assert len(kept) <= len(everything) - sum(len(each.records) for each in late)
+
+
 async def test_number_of_a_deleted_session_is_not_another_s(store: Store) -> None:
     """Whoever still reads the deleted one would be shown the other."""
     first = await opened(store, 1, is_posted=True, now_us=1)

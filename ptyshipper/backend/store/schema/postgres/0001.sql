@@ -338,8 +338,9 @@ BEGIN
     DELETE FROM replicas WHERE alive_us < now_us - 86400000000;
 END $$;
 
--- Deletes what is too old and the oldest of what is too much, and returns how many rows those were.
-CREATE FUNCTION expire(before_us bigint, max_bytes bigint, most integer) RETURNS integer
+-- Deletes what is too old and the oldest of what is too much, and returns how many rows those were. span_us:
+-- what is in a merged chunk may be so much younger than its first part.
+CREATE FUNCTION expire(before_us bigint, max_bytes bigint, most integer, span_us bigint) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     excess bigint;
@@ -361,14 +362,17 @@ BEGIN
         RETURN emptied;
     END IF;
     WITH front AS (
-        SELECT first_offset, arrival, octet_length(records) AS size_bytes FROM chunks
-        WHERE session = oldest.number ORDER BY first_offset LIMIT most
+        SELECT first_offset, octet_length(records) AS size_bytes,
+            -- Of all up to there: nothing goes from behind something that stays.
+            max(arrival + CASE marks WHEN '' THEN 0 ELSE span_us END) OVER (ORDER BY first_offset)
+                AS youngest_us
+        FROM chunks WHERE session = oldest.number ORDER BY first_offset LIMIT most
     ), summed AS (
         SELECT *, sum(size_bytes) OVER (ORDER BY first_offset) - size_bytes AS freed_before FROM front
     ), gone AS (
         DELETE FROM chunks USING summed
         WHERE session = oldest.number AND chunks.first_offset = summed.first_offset
-            AND (summed.arrival < before_us OR freed_before < excess)
+            AND (summed.youngest_us < before_us OR freed_before < excess)
         RETURNING size_bytes
     )
     SELECT count(*), coalesce(sum(size_bytes), 0) INTO deleted, freed FROM gone;
