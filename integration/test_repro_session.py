@@ -123,7 +123,7 @@ sys.exit(5)
         shown = done.stderr.decode()
         assert "not as recorded\n" in shown
         assert "exit    status 6, recorded status 5\n" in shown
-        assert "stderr  differs first in line 1, byte 6 of it (offset 6)" in shown
+        assert "stderr  differs first in line 1, column 7 (offset 6)" in shown
         assert 'recorded "to stderr\\n"' in shown
         assert 'repeated "to std\\u001berr\\n"' in shown
         assert run([*PTYSHIPPER, *words, "--check", "--quiet"], environ).returncode == 1
