@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ptyshipper.records import GapCause
+from ptyshipper.spool.directory import UNFINISHED_PREFIX
 from ptyshipper.spool.ledger import KEEP_RELEASED_S
 from ptyshipper.wire.paths import INGEST_PATH
 from tests.spool.spools import readdress
@@ -211,7 +212,9 @@ def deliver_the_rest(server: Server, spool: Path) -> None:
     last = WrappedWriter(server, spool, "pipes", 1, 1_000)
     last.check_bare(0)
     last.check_complete(server, 0)
-    assert list(spool.iterdir()) == []
+    # Who is killed while it makes its folder leaves one without a record, for prune() to take later.
+    left = [path for path in spool.rglob("*") if path.is_file()]
+    assert all(path.parent.name.startswith(UNFINISHED_PREFIX) for path in left), left
 
 
 def test_a_killed_wrappers_records_are_delivered_by_the_next(

@@ -47,7 +47,20 @@ from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.stores import open_anvilops, open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
+from ptyshipper.backend.viewers import (
+    api,
+    app_histogram,
+    app_lines,
+    app_live,
+    app_logs,
+    app_search,
+    download,
+    lines,
+    live,
+    openapi,
+    search,
+    sessions_live,
+)
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.terminal import TerminalEndpoint
@@ -153,9 +166,14 @@ async def _run_on(
     operations = [
         *operation.operations(health, metrics, access),
         *posting.operations(posts),
+        *sessions_live.operations(store, fanout, access),  # its path is no session's
         *api.operations(store, access),
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),
+        *app_lines.operations(store, access, turns),
+        *app_histogram.operations(store, access, turns),
+        *app_search.operations(store, access, turns),
+        *app_live.operations(store, fanout, access, turns),
         *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),
         *download.operations(store, access, turns),

@@ -310,6 +310,7 @@ class Committer:
                 self._explaining.add(explaining)
                 explaining.add_done_callback(self._explaining.discard)
             else:
+                self._fanout.publish(opened.id)
                 waiting.answer.set_result(opened)
         now_s, now_us = time.monotonic(), time.time_ns() // 1000
         for index, each in enumerate(taken):

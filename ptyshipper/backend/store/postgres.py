@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 from ptyshipper.backend.journal import NAME
 from ptyshipper.backend.session import Chunk, Session, command_text
 from ptyshipper.backend.store.base import (
+    BEGUN,
     CHUNK_COLUMNS,
     DEAD_AFTER_US,
     MERGE_BYTES,
@@ -27,7 +28,9 @@ from ptyshipper.backend.store.base import (
     MERGE_SPAN_US,
     SESSION_COLUMNS,
     SMALL_CHUNK_BYTES,
+    SPANS,
     TOKEN_COLUMNS,
+    UNTIL,
     WORTH_MERGING,
     Committed,
     News,
@@ -37,11 +40,15 @@ from ptyshipper.backend.store.base import (
     Token,
     Write,
     arrivals_of,
+    at_time,
     chunk_of,
     conditions,
     ids_of,
+    in_order,
+    levels,
     session_of,
     state_of,
+    time_of,
 )
 from ptyshipper.backend.store.connections import (
     Connection,
@@ -69,6 +76,7 @@ _MERGING = (SMALL_CHUNK_BYTES, MERGE_CHUNKS, MERGE_BYTES, WORTH_MERGING, MERGE_S
 _SESSION_COLUMNS = ", ".join(SESSION_COLUMNS)
 _CHUNK_COLUMNS = ", ".join(CHUNK_COLUMNS)
 _TOKEN_COLUMNS = ", ".join(TOKEN_COLUMNS)
+_LEVELS = "SELECT * FROM unnest(?::integer[], ?::bigint[])"
 _COMMIT = "SELECT * FROM commit($1, $2, $3, $4, $5, $6, $7)"
 _REGISTER = """
     INSERT INTO replicas (alive_us, writer) VALUES ($1, pg_backend_pid()) RETURNING number, writer
@@ -188,6 +196,33 @@ class PostgresStore:
             *parameters,
             query.limit,
         )  # fmt: skip
+        return [session_of(row) for row in rows]
+
+    async def sessions_at(self, query: Query, time_us: int) -> list[Session]:
+        sql, parameters = at_time(_LEVELS, _SESSION_COLUMNS, query)
+        at_us = time_of(time_us)
+        rows = await self._read(
+            _numbered(sql),
+            list(range(SPANS)),
+            levels(time_us),
+            *parameters,
+            at_us,
+            at_us,
+            query.limit,
+        )
+        return [session_of(row) for row in rows]
+
+    async def sessions_after(self, query: Query, begun: tuple[int, int]) -> list[Session]:
+        return await self._in_order(query, BEGUN, begun, backwards=False)
+
+    async def sessions_before(self, query: Query, until: tuple[int, int]) -> list[Session]:
+        return await self._in_order(query, UNTIL, until, backwards=True)
+
+    async def _in_order(
+        self, query: Query, key: str, beyond: tuple[int, int], *, backwards: bool
+    ) -> list[Session]:
+        sql, parameters = in_order(_SESSION_COLUMNS, query, key, backwards=backwards)
+        rows = await self._read(_numbered(sql), *parameters, *map(time_of, beyond), query.limit)
         return [session_of(row) for row in rows]
 
     async def chunks(self, session: int, from_offset: int, max_bytes: int) -> list[Chunk]:

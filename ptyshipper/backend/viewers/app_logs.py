@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ptyshipper.backend.access import Access, View
-from ptyshipper.backend.entries.merging import Merge, Told, newest
+from ptyshipper.backend.entries.merging import Merge, Told, newest, told
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Changed, Fanout
@@ -94,7 +94,7 @@ async def _events(
         said_s = clock()
         while not fanout.is_stopping:
             async for portion in merge.portions(changed):
-                yield _logs(portion)
+                yield _logs([line for found in portion if (line := told(*found))])
                 said_s = clock()
             if is_past:
                 is_past = False

@@ -11,7 +11,7 @@ import pytest
 
 from ptyshipper import records
 from ptyshipper.backend.entries import merging
-from ptyshipper.backend.entries.merging import Merge, Told, newest
+from ptyshipper.backend.entries.merging import Merge, Told, newest, told
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
 from ptyshipper.backend.fanout import Changed, Fanout
@@ -49,7 +49,12 @@ class Bench:
 
 
 async def drain(merge: Merge, changed: Changed | None = None) -> list[Told]:
-    return [line async for portion in merge.portions(changed) for line in portion]
+    return [
+        line
+        async for portion in merge.portions(changed)
+        for found in portion
+        if (line := told(*found))
+    ]
 
 
 def texts(lines: list[Told]) -> list[str]:
