@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,13 @@ from ptyshipper.records import decode
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
 from ptyshipper.wire.paths import INGEST_PATH
+from tests.backend.viewers.test_app_logs import Pod
 from tests.support.patience import PATIENCE_S, until
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.running import kill_all
 from tests.support.server import Server, Shipper, exit_record, output, read_to_summary
 from tests.support.stored import sessions_of
+from tests.support.streams import asked
 from tests.support.tcp_proxy import Fate, TcpProxy, always_good
 from tests.support.wrapped_writer import WrappedWriter
 
@@ -39,7 +42,10 @@ IMPATIENT = (
 """A backend that gives a silent database up after a second: what it takes 20 for otherwise."""
 DEAF = "from ptyshipper.backend.viewers import endpoint as e; e.LOOK_EVERY_S = 1e6; "
 """A backend whose viewers never look at the store unless they are woken."""
+DEAF_TO_TIME = "from ptyshipper.backend.viewers import app_logs as a; a.HEARTBEAT_S = 1e6; "
+"""The same of those who read an app's lines."""
 SESSION = bytes(range(16))
+APP = 7
 
 
 class Balancer(TcpProxy):
@@ -117,6 +123,44 @@ def test_session_is_watched_live_at_any_backend(replicas: list[Server]) -> None:
     for viewer in viewers:
         records, summary = read_to_summary(viewer.socket, sent_bytes)
         assert (records, summary["exit_code"]) == (exit_record(3), 3)
+
+
+def test_app_is_watched_live_at_any_backend(replicas: list[Server], chance: random.Random) -> None:
+    """Its sessions are at all of them and print at once: every reader has each line once, in one order, and
+    is told by notifications alone."""
+    for server in replicas:
+        server.kill()
+        server.start(preamble=DEAF_TO_TIME)
+    pods = [Pod(server, APP) for server in replicas for _ in range(2)]
+    count = 50
+
+    def print_lines(pod: Pod, pauses_s: list[float]) -> None:
+        for number, pause_s in enumerate(pauses_s):
+            time.sleep(pause_s)  # drawn: commits of the three are to meet in any way
+            pod.ship(output(b"%d\n" % number))
+
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(asked(server, f"/api/app/{APP}/logs")) for server in replicas
+        ]
+        told = [reader.events() for reader in readers]
+        assert [next(events).name for events in told] == ["pastLogsSent"] * len(replicas)
+        printing = [
+            threading.Thread(
+                target=print_lines, args=(pod, [chance.uniform(0, 0.02) for _ in range(count)])
+            )
+            for pod in pods
+        ]
+        for thread in printing:
+            thread.start()
+        seen = [[next(events) for _ in range(count * len(pods))] for events in told]
+        for thread in printing:
+            thread.join()
+    ids = [event.id or 0 for event in seen[0]]
+    assert ids == sorted(set(ids))
+    assert seen == [seen[0]] * len(replicas)
+    for pod in pods:
+        pod.socket.close()
 
 
 class Viewer:
