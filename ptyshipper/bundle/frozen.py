@@ -26,8 +26,14 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-OWN = {"frozen_code", "importlib._bootstrap", "importlib._bootstrap_external"}
-"""Modules that nobody lists: what ``app.c`` has itself, and what every interpreter starts with."""
+OWN = {
+    "collections.abc",
+    "frozen_code",
+    "importlib._bootstrap",
+    "importlib._bootstrap_external",
+}
+"""Modules that may have no file: what ``app.c`` has itself, what every interpreter starts with, and what
+``collections`` puts into ``sys.modules`` since Python 3.13."""
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 

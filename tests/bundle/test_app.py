@@ -245,3 +245,26 @@ def test_what_was_loaded_is_let_go_of(
     before_kb, after_kb, length = map(int, figures.split())
     assert (length, name) == (2_000_000, "two")
     assert before_kb > 2_000_000 / 1024 > 10 * after_kb
+
+
+def test_character_sets_that_are_named_are_there(script: App) -> None:
+    """By any of their names, through the registry; a name of another is an error as ever."""
+    text = (
+        "import codecs\n"
+        "for name in ('utf-8', 'UTF8', 'utf_8', 'ascii', 'US-ASCII', 'latin-1', 'ISO-8859-1', 'utf-16'):\n"
+        "    decoder = codecs.getincrementaldecoder(name)('replace')\n"
+        "    print(name, ascii(decoder.decode('a'.encode(name) + b'\\xe9\\x00', True)))\n"
+        "print(ascii('\\ud800'.encode('utf-16', 'surrogatepass').decode('utf-16', 'replace')))\n"
+        "try: 'a'.encode('cp1252')\n"
+        "except LookupError as error: print(error, flush=True)\n"
+        "import os; os._exit(0)\n"
+    )
+    done = script.run(text)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == [
+        *(rf"{name} 'a\ufffd\x00'" for name in ("utf-8", "UTF8", "utf_8", "ascii", "US-ASCII")),
+        *(rf"{name} 'a\xe9\x00'" for name in ("latin-1", "ISO-8859-1")),
+        r"utf-16 'a\xe9'",
+        r"'\ufffd'",
+        "unknown encoding: cp1252",
+    ]
