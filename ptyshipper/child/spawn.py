@@ -38,6 +38,9 @@ class Command:
 
     ``helper`` is the bundle's own program that execs with any environment, None where there is none:
     what ``os.execve`` can't hand on (two of a name, no name, no value) is then left out.
+
+    ``enter`` is called in the program's process, before its exec and with every signal blocked, and puts
+    it into surroundings that are not ours; it may use the descriptors in ``enter_fds``.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class Command:
         self.argv = argv
         self.environment = environment
         self.helper = helper
+        self.enter: Callable[[], None] | None = None
+        self.enter_fds: tuple[int, ...] = ()
 
 
 def inherited_fds() -> list[int]:
@@ -205,7 +210,12 @@ class _Start:
             ["/proc/self/exe"],
             preexec_fn=guarded,
             dimensions=(_PTY_ROWS, _PTY_COLS),
-            pass_fds=(*self._inherited, *self._temporary, *self._targets.values()),
+            pass_fds=(
+                *self._inherited,
+                *self._temporary,
+                *self._targets.values(),
+                *self._command.enter_fds,
+            ),
         )
         pty.closed = True  # else its finaliser would close the master and kill the program
         _KEPT.append(pty)
@@ -235,6 +245,8 @@ class _Start:
             for fd, become in enumerate(self._stdio.become):
                 if become == Become.CLOSED:
                     os.close(fd)
+            if self._command.enter is not None:
+                self._command.enter()
             self._pristine.restore()
             if self._command.helper is not None and not self._command.environment.is_plain:
                 execute_by_helper(self._command, self._command.helper, self._failure_write)
