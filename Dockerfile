@@ -14,8 +14,8 @@ ARG VERSION=0.1.0
 FROM python:3.13-slim AS build
 
 # What changes least comes first, so that a change of the sources repeats only what follows them.
-# binutils strips, openssl names certificates, gcc and zlib are PyInstaller's, musl and zstd the launcher's
-# and the installer's.
+# binutils strips, openssl names certificates, gcc compiles what holds Python (whose headers the base image
+# has), musl and zstd are the launcher's and the installer's, zlib is PyInstaller's where it has no wheel.
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         binutils gcc libc6-dev libzstd-dev musl-tools openssl zlib1g-dev zstd \

@@ -62,7 +62,8 @@ static PyObject *make_frozen_code(void)
 
 static const char *tree = "."; /* the directory that this program and its libraries are in */
 
-static PyObject *load(const char *name, const char *entry)
+/* There are Pythons in which every module is built in, and this is never called. */
+__attribute__((unused)) static PyObject *load(const char *name, const char *entry)
 {
     char path[PATH_MAX];
     int length = snprintf(path, sizeof path, "%s/%s.so", tree, name);
@@ -169,5 +170,6 @@ int main(int argc, char *argv[])
         Py_ExitStatusException(status);
     if (PyImport_ImportFrozenModule("__main__") < 0)
         PyErr_Print(); /* and ends where it is a SystemExit */
+    Py_FinalizeEx();
     return EXIT_FAILURE; /* what runs ends by itself (ptyshipper/cli.py) */
 }

@@ -16,13 +16,26 @@ from __future__ import annotations
 import ast
 import json
 import marshal
-from collections.abc import Iterator, Mapping
+import sys
+import sysconfig
+from collections.abc import Collection, Iterator, Mapping
 from importlib.machinery import FrozenImporter
 from pathlib import Path
 from types import CodeType
 from typing import TypeVar
 
 T = TypeVar("T")
+
+OWN = {
+    "collections.abc",
+    "frozen_code",
+    "importlib._bootstrap",
+    "importlib._bootstrap_external",
+}
+"""Modules that may have no file: what ``app.c`` has itself, what every interpreter starts with, and what
+``collections`` puts into ``sys.modules`` since Python 3.13."""
+
+LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 CODE = "modules.bin"
 HEADER = "modules.h"
@@ -40,8 +53,10 @@ def write(folder: Path, sources: Mapping[str, Path], extensions: Mapping[str, T]
 
     Raises:
         OSError, SyntaxError, ValueError: a source can't be read or compiled.
+        LookupError: see ``loadable``.
     """
     data, rows, named = bytearray(), [], set[str]()
+    sources = loadable(sources, extensions)
     for name, source in sorted(sources.items()):
         code = compile_module(name, source)
         named.update(_names(code))
@@ -77,6 +92,42 @@ def compile_module(name: str, source: Path) -> CodeType:
             node.annotation = None
     code: CodeType = compile(tree, path, "exec", dont_inherit=True, optimize=2)
     return code
+
+
+def loadable(
+    sources: Mapping[str, Path], extensions: Collection[str], library: Path = LIBRARY
+) -> dict[str, Path]:
+    """``sources`` without those in ``library`` that import what is not there.
+
+    Raises:
+        LookupError: another module does.
+    """
+    there = {*OWN, *sources, *extensions, *sys.builtin_module_names}
+    needs = {name: set(imports_of(name, source)) for name, source in sources.items()}
+    while lacking := {
+        name: wanted
+        for name in needs
+        for wanted in needs[name] - there
+        if not is_in_library(wanted)
+    }:
+        for name, wanted in lacking.items():
+            source = sources[name]
+            if not source.is_relative_to(library) or "site-packages" in source.parts:
+                raise LookupError(f"{name} imports {wanted}, which is left out")
+            del needs[name]
+        there -= lacking.keys()
+    return {name: sources[name] for name in needs}
+
+
+def imports_of(name: str, source: Path) -> Iterator[str]:
+    """The modules without which it can't be loaded: those that it imports outside every block."""
+    package = name if source.stem == "__init__" else name.rpartition(".")[0]
+    for node in ast.parse(source.read_bytes()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package.rsplit(".", node.level - 1)[0] if node.level else ""
+            yield ".".join(filter(None, (above, node.module)))
 
 
 def is_in_library(name: str) -> bool:
