@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ptyshipper.child.terminal import Terminal
     from ptyshipper.config import AgentSettings, TtyMode
     from ptyshipper.pump.sink import RecordSink
+    from ptyshipper.spool.recording import Recording
     from ptyshipper.spool.spool import Spool
     from ptyshipper.uplink.uplink import Uplink
 
@@ -74,6 +75,10 @@ class Agent:
         enter, enter_fds: what puts the program into a container of its own (see
             ``child.spawn.Command``), whose stdout and stderr are two in any case.
         announce_wait: called once where delivering takes long after the program's end, for a person.
+        recording: a file that takes the session as well.
+
+    Attributes:
+        started_ns: where its records' times begin, on the monotonic clock.
     """
 
     def __init__(
@@ -85,6 +90,7 @@ class Agent:
         load_settings: Callable[[Callable[[str], None]], AgentSettings],
         announce_wait: Callable[[], None] | None = None,
         helper: bytes | None = None,
+        recording: Recording | None = None,
         *,
         enter: Callable[[], None] | None = None,
         enter_fds: tuple[int, ...] = (),
@@ -98,10 +104,11 @@ class Agent:
         self._pristine = pristine
         self._load_settings = load_settings
         self._announce_wait = announce_wait
+        self._recording = recording
         self._terminal: Terminal | None = None
         self._status: ExitStatus | None = None
         self._leads_session = os.getsid(0) == os.getpid()
-        self._started_ns = monotonic_ns()
+        self.started_ns = monotonic_ns()
         self._started_wall_us = time_ns() // 1000
         self._session_id = os.urandom(16)
 
@@ -156,6 +163,8 @@ class Agent:
         self._status = status
         if self._terminal is not None:
             self._terminal.restore()
+        if self._recording is not None:
+            self._recording.close()  # before anybody waits for the network: it may be read now
         delivered = self._deliver(uplink)
         if spool is not None:
             spool.close()
@@ -225,24 +234,39 @@ class Agent:
     def _begin_recording(
         self, settings: AgentSettings, stdio: StdioPlan
     ) -> tuple[RecordSink, Spool | None, Uplink | None]:
-        """Open the spool and start the uplink. Whatever fails there, the program runs on without."""
-        from ptyshipper.pump.sink import NoSink
+        """Begin the recording, open the spool, start the uplink. Whatever fails there, the program runs
+        on without."""
+        from ptyshipper.pump.sink import NoSink, TwoSinks
 
-        if settings.uplink is None:
+        recording = self._recording
+        if settings.uplink is None and recording is None:
             return NoSink(), None, None
+        sink: RecordSink = NoSink()
+        spool: Spool | None = None
+        uplink: Uplink | None = None
         try:
-            from ptyshipper.spool.spool import Spool
-            from ptyshipper.uplink.uplink import Uplink
-
             tty = bool(stdio.tty_mask & 0b10)
             description = describe(self._command.argv, settings, self._started_wall_us, tty=tty)
-            spool = Spool.open(settings.spool, self._session_id, description, self.warn)
-            uplink = Uplink(settings.uplink, spool, settings.spool, self.warn)
-            uplink.start()
+            if recording is not None:
+                from ptyshipper.surroundings import surroundings
+
+                variables = self._command.environment.variables
+                about = surroundings(self._command.argv, variables, self._tty, stdio.outside)
+                recording.begin(self._session_id, description, about, self.warn)
+                sink = recording
+            if settings.uplink is not None:
+                from ptyshipper.spool.spool import Spool
+                from ptyshipper.uplink.uplink import Uplink
+
+                spool = Spool.open(settings.spool, self._session_id, description, self.warn)
+                uplink = Uplink(settings.uplink, spool, settings.spool, self.warn)
+                uplink.start()
+                sink = spool if recording is None else TwoSinks(spool, recording)
         except Exception as error:  # no threads, no memory, a bug: none of it is the program's
-            self.warn(f"nothing is recorded: {error!r}; the program is not affected")
-            return NoSink(), None, None
-        return spool, spool, uplink
+            what = "nothing is recorded" if recording is None else "not all is recorded"
+            self.warn(f"{what}: {error!r}; the program is not affected")
+            return sink, None, None
+        return sink, spool, uplink
 
     def _pump_to_the_end(
         self, program: Program, sink: RecordSink, settings: AgentSettings
@@ -257,7 +281,7 @@ class Agent:
             drain_timeout_s=settings.drain_timeout_s,
             leads_session=self._leads_session,
             ignored=self._pristine.ignored,
-            started_ns=self._started_ns,
+            started_ns=self.started_ns,
         ).run()
 
     def _record_failure(self, failure: SpawnError, sink: RecordSink) -> ExitStatus:
@@ -265,7 +289,7 @@ class Agent:
         from ptyshipper import records
 
         self.warn(str(failure))
-        now_us = (monotonic_ns() - self._started_ns) // 1000
+        now_us = (monotonic_ns() - self.started_ns) // 1000
         line = f"ptyshipper: {failure}\n".encode(errors="backslashreplace")
         sink.append(records.Kind.STDERR, now_us, line[: records.MAX_PAYLOAD_BYTES])
         sink.append(records.Kind.EXITED, now_us, records.exited(failure.exit_code, 0, False))

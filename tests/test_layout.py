@@ -52,7 +52,9 @@ ELSEWHERE = {
     "uplink/posting/events.py": "tests/uplink/posting/test_core.py",
     "uplink/stream.py": "tests/uplink/test_uplink.py",
     "variables.py": "tests/test_config.py",
+    "view/source.py": "tests/view/test_recording.py",
     "wire/closing.py": "tests/wire/test_protocol_md.py",
+    "wire/description.py": "tests/backend/test_session.py",
     "wire/paths.py": "integration/test_differential.py",
 }
 """Values, tables, and what can be tested only together with its other side."""

@@ -47,7 +47,17 @@ from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.stores import open_anvilops, open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
+from ptyshipper.backend.viewers import (
+    api,
+    app_lines,
+    app_live,
+    app_logs,
+    download,
+    lines,
+    live,
+    openapi,
+    search,
+)
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.terminal import TerminalEndpoint
@@ -155,6 +165,8 @@ async def _run_on(
         *api.operations(store, access),
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),
+        *app_lines.operations(store, access, turns),
+        *app_live.operations(store, fanout, access, turns),
         *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),
         *download.operations(store, access, turns),
@@ -202,7 +214,7 @@ async def _run_on(
     chores = [
         asyncio.create_task(_sweep(hub, register), name="sweeper"),
         asyncio.create_task(keep_to(retention, store, counts), name="retention"),
-        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
+        asyncio.create_task(store.listen(fanout.hear, fanout.wake_all), name="listener"),
     ]
     if bridge is not None:
         chores.append(asyncio.create_task(bridge.catch_up(), name="bridge"))

@@ -58,6 +58,20 @@ class StdioPlan(Fields):
         return Become.TERMINAL in self.become
 
     @property
+    def outside(self) -> list[str]:
+        """What each is outside, as a recording tells it: a ``terminal``, ``closed``, ``stdout`` (2 where it
+        is the same as 1) or ``other``."""
+        found = []
+        for become, is_tty in zip(self.become, self.tty_outside, strict=True):
+            if become == Become.CLOSED:
+                found.append("closed")
+            elif become == Become.SAME_AS_STDOUT:
+                found.append("stdout")
+            else:
+                found.append("terminal" if is_tty else "other")
+        return found
+
+    @property
     def tty_mask(self) -> int:
         """Bit n: the program's descriptor n is a terminal."""
         mask = 0

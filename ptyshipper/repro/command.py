@@ -28,12 +28,15 @@ from ptyshipper.repro.load import load, read_file
 from ptyshipper.repro.stop import Stop
 from ptyshipper.repro.switches import Switches
 from ptyshipper.repro.table import Row, Situation, as_json, as_text, rows
+from ptyshipper.spool.recording import Recording
 from ptyshipper.variables import SETTING_PREFIX
+from ptyshipper.wire.messages import SESSION_ID_BYTES
 
 Load = Callable[[Callable[[str], None]], AgentSettings]
-Goodbye = Callable[[str, bool], None]
+Goodbye = Callable[[bytes | None, bool, str | None], None]
+"""Says where the session is: its id, None where it was not shipped; whether the backend has all of it; the
+file that it was recorded to."""
 BUNDLE = Path(__file__).parents[2] / "dist" / "log-shipper"
-_SESSION_HEX = 32
 
 
 class Prepared(Protocol):
@@ -54,8 +57,9 @@ class Prepared(Protocol):
 class Session:
     """log-shipper outside of the container, around the process that becomes it."""
 
-    def __init__(self, settings: AgentSettings) -> None:
+    def __init__(self, settings: AgentSettings, recording: Recording | None) -> None:
         self._settings = settings
+        self._recording = recording
         self._read_end, self._write_end = os.pipe()
 
     def wrap(self, command: Command, has_terminal: bool) -> NoReturn:
@@ -69,23 +73,23 @@ class Session:
             Pristine(frozenset(), frozenset()),
             "auto" if has_terminal else "never",
             lambda warn: self._settings,
+            recording=self._recording,
             enter=command.enter,
             enter_fds=command.enter_fds,
         )
         outcome = agent.run()
         if outcome.session_id is not None:
-            told = outcome.session_id.hex() + ("1" if outcome.delivered else "0")
-            os.write(self._write_end, told.encode())
+            os.write(self._write_end, outcome.session_id + bytes([outcome.delivered]))
         os._exit(outcome.exit_code)
 
-    def outcome(self) -> tuple[str, bool] | None:
+    def outcome(self) -> tuple[bytes, bool] | None:
         """The session's id, and whether the backend has all of it; None where nothing was shipped."""
         os.set_blocking(self._read_end, False)
         try:
-            told = os.read(self._read_end, _SESSION_HEX + 1).decode()
+            told = os.read(self._read_end, SESSION_ID_BYTES + 1)
         except BlockingIOError:
             return None
-        return told[:_SESSION_HEX], told.endswith("1")
+        return told[:SESSION_ID_BYTES], told.endswith(b"\x01")
 
 
 def repro(args: argparse.Namespace, load_settings: Load, say_goodbye: Goodbye) -> int:
@@ -94,10 +98,12 @@ def repro(args: argparse.Namespace, load_settings: Load, say_goodbye: Goodbye) -
     Raises:
         UsageError: the file or an option is wrong.
     """
+    if args.file is None:
+        raise UsageError("repro: give a FILE or --session; see: ptyshipper repro --help")
     # Blocked since the process began, for the sake of the wrapper; what is prepared may be broken off.
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     stop_after_s, grace_s = (_seconds(args, name) for name in ("stop_after", "grace"))
-    given = _given(args)
+    given = given_variables(args)
     container = _described(args, given)
     if grace_s is not None:
         container = replace(container, grace_period_s=grace_s)
@@ -110,8 +116,18 @@ def repro(args: argparse.Namespace, load_settings: Load, say_goodbye: Goodbye) -
         _explain(args, prepared.situation)
         if args.explain:
             return 0
-        has_goodbye = os.isatty(2) and not args.quiet
-        return _run(prepared, load_settings, say_goodbye if has_goodbye else None, stop_after_s)
+        recording = None
+        if args.record is not None:
+            recording = Recording.create(args.record, overwrite=args.force)
+        # Read out here: a warning of the wrapper's own would stand on the container's terminal.
+        session = Session(load_settings(_warn), recording)
+        status, outcome = _run(prepared, session, stop_after_s)
+        if recording is not None:
+            recording.close()
+        if not args.quiet and os.isatty(2):
+            session_id, delivered = outcome or (None, False)
+            say_goodbye(session_id, delivered, args.record)
+        return status
     finally:
         prepared.remove()
 
@@ -129,7 +145,7 @@ def _seconds(args: argparse.Namespace, name: str) -> float | None:
     return seconds
 
 
-def _given(args: argparse.Namespace) -> dict[str, str]:
+def given_variables(args: argparse.Namespace) -> dict[str, str]:
     """Variables from the command line; --env wins over --env-file, a later one over an earlier."""
     given: dict[str, str] = {}
     for name in args.env_file:
@@ -203,14 +219,10 @@ def _worth_a_line(found: list[Row]) -> list[Row]:
 
 
 def _run(
-    prepared: Prepared,
-    load_settings: Load,
-    say_goodbye: Goodbye | None,
-    stop_after_s: float | None,
-) -> int:
+    prepared: Prepared, session: Session, stop_after_s: float | None
+) -> tuple[int, tuple[bytes, bool] | None]:
+    """The exit status, and what ``Session.outcome`` says."""
     container, switches = prepared.situation.container, prepared.situation.switches
-    # Read out here: a warning of the wrapper's own would stand on the container's terminal.
-    session = Session(load_settings(_warn))
     signal.pthread_sigmask(signal.SIG_BLOCK, ALL)
     run, target, sized_after_s = prepared.start(session)
     stdio = Stdio(
@@ -230,11 +242,7 @@ def _run(
         has_stop_keys=switches.stop_keys,
         say=_say,
     )
-    status = attachment.run()
-    outcome = session.outcome()
-    if outcome is not None and say_goodbye is not None:
-        say_goodbye(*outcome)
-    return status
+    return attachment.run(), session.outcome()
 
 
 def _size_here() -> tuple[int, int]:
@@ -271,7 +279,7 @@ class _OnHost:
         pass
 
 
-def _becoming(argv: list[str], environ: Mapping[str, str]) -> Callable[[], None]:
+def becoming(argv: list[str], environ: Mapping[str, str]) -> Callable[[], None]:
     """Executes another program, with signals as a new process has them."""
 
     def become() -> None:
@@ -288,7 +296,7 @@ def _outside(
 ) -> Callable[[int], NoReturn]:
     """log-shipper around what runs the container; the session tells of the container's command."""
     words = container.argv or container.args or (container.image or container.name,)
-    become = _becoming(argv, environ)
+    become = becoming(argv, environ)
 
     def run(told_fd: int) -> NoReturn:
         command = Command([os.fsencode(word) for word in words], Environment(()))
@@ -350,7 +358,7 @@ class _InImage:
         container = engine.in_image(container, name)
         self._wrapping: engine.Wrapping | None = None
         self._run: engine.EngineRun | None = None
-        if not (args.no_wrapper or args.print):
+        if not (args.no_wrapper or args.print or args.record):
             self._wrapping = _wrapping(args, load_settings)
         if self._wrapping is not None and not container.argv:
             raise UsageError(
@@ -367,7 +375,7 @@ class _InImage:
         self._run = made
         if self._wrapping is None:
             return _outside(session, container, made.argv, made.environ), made, 0.0
-        become = _becoming(made.argv, made.environ)
+        become = becoming(made.argv, made.environ)
 
         def run(told_fd: int) -> NoReturn:
             tell_started(told_fd)

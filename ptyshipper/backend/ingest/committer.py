@@ -301,7 +301,7 @@ class Committer:
         for index, write in enumerate(writes):  # viewers first: an ACK may wait, a reader's eye not
             if index not in done.refused:
                 session = write.session
-                self._fanout.publish(session.id, session.app_id, done.chunks[index])
+                self._fanout.publish(session.id, done.chunks[index])
         for waiting, opened in zip(asked, done.sessions, strict=True):
             if waiting.answer.done():
                 continue

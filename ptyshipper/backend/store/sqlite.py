@@ -11,6 +11,7 @@ starve behind a busy loop (measured: p99 264 ms against 30 ms).
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,9 +20,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ptyshipper.backend.session import Chunk, Session, command_text, merged
+from ptyshipper.backend.session import (
+    MAX_INTEGER,
+    Chunk,
+    Session,
+    command_text,
+    merged,
+    span_of,
+)
 from ptyshipper.backend.store import upgrade
 from ptyshipper.backend.store.base import (
+    BEGUN,
     CHUNK_COLUMNS,
     DEAD_AFTER_US,
     MERGE_BYTES,
@@ -29,21 +38,28 @@ from ptyshipper.backend.store.base import (
     MERGE_SPAN_US,
     SESSION_COLUMNS,
     SMALL_CHUNK_BYTES,
+    SPANS,
     STATE_COLUMNS,
     TOKEN_COLUMNS,
+    UNTIL,
     WORTH_MERGING,
     Committed,
+    News,
     Opening,
     Query,
     Sketch,
     Token,
     Write,
     arrivals_of,
+    at_time,
     chunk_of,
     conditions,
     ids_of,
+    in_order,
+    levels,
     session_of,
     state_of,
+    time_of,
 )
 from ptyshipper.errors import BackendError, StoreError
 
@@ -68,6 +84,7 @@ _SETTINGS = (
 _SESSION_COLUMNS = ", ".join(SESSION_COLUMNS)
 _CHUNK_COLUMNS = ", ".join(CHUNK_COLUMNS)
 _TOKEN_COLUMNS = ", ".join(TOKEN_COLUMNS)
+_LEVELS = f"VALUES {', '.join(f'({span}, ?)' for span in range(SPANS))}"
 _OPEN_SESSION = f"""
     INSERT INTO sessions (id, deployment_id, app_id, type, hostname, command, tty, is_posted,
         started_at_us, replica, last_seen_us, epoch)
@@ -80,7 +97,8 @@ _OPEN_SESSION = f"""
 _UPDATE_SESSION = f"""
     UPDATE sessions SET {", ".join(f"{column} = ?" for column in STATE_COLUMNS)}, replica = ?,
         tail_chunks = tail_chunks + ?, tail_bytes = tail_bytes + ?, stored_bytes = stored_bytes + ?,
-        first_arrival = coalesce(first_arrival, ?)
+        first_arrival = coalesce(first_arrival, ?), span = max(span, ?),
+        until_us = CASE WHEN ? THEN ? ELSE max(until_us, ?) END
     WHERE number = ? AND epoch = ? AND next_offset = ? RETURNING tail_offset, tail_chunks, tail_bytes
 """
 _INSERT_CHUNK = f"""
@@ -144,6 +162,7 @@ class SqliteStore:
     def __init__(self, data_dir: Path, *, guest: bool = False) -> None:
         path = data_dir / FILE_NAME
         busy_ms = _GUEST_BUSY_MS if guest else _BUSY_MS
+        self._heard: Callable[[News], None] | None = None
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
             self._configure(path, guest)
@@ -175,15 +194,21 @@ class SqliteStore:
     async def commit(self, writes: Sequence[Write], openings: Sequence[Opening] = ()) -> Committed:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            done = self._commit(writes, openings)
+            done, horizon = self._commit(writes, openings)
             self._db.execute("COMMIT")
         except Exception as error:
             # Whatever it was: half a transaction must not stay open for the next one to finish.
             self._roll_back()
             raise StoreError(f"the database can't be written: {error}") from error
+        if self._heard is not None and horizon is not None:
+            named = [(write.session.id, write.session.app_id) for write in writes]
+            self._heard(News(named, horizon, True))
         return done
 
-    def _commit(self, writes: Sequence[Write], openings: Sequence[Opening]) -> Committed:
+    def _commit(
+        self, writes: Sequence[Write], openings: Sequence[Opening]
+    ) -> tuple[Committed, int | None]:
+        """What became of it, and the greatest id that was given, if one was."""
         before, ids = arrivals_of(writes)
         first = self._one("SELECT max(arrival, ? - ?) + 1 FROM ledger", (_wall_us(), ids))
         done, stored_bytes = Committed([], set(), []), 0
@@ -201,7 +226,7 @@ class SqliteStore:
                 (first + ids - 1, stored_bytes),
             )
         done.sessions.extend(self._open(opening) for opening in openings)
-        return done
+        return done, first + ids - 1 if ids else None
 
     def _roll_back(self) -> None:
         try:
@@ -245,6 +270,7 @@ class SqliteStore:
                 size if small else 0,
                 size,
                 None if chunk is None else chunk.arrival,
+                *_extent(session, chunk),
                 session.number,
                 session.epoch,
                 session.next_offset if chunk is None else chunk.first_offset,
@@ -294,12 +320,38 @@ class SqliteStore:
         rows = self._read(f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id = ?", (session_id,))
         return session_of(rows[0]) if rows else None
 
+    async def load_all(self, session_ids: Sequence[bytes]) -> list[Session]:
+        places = ", ".join("?" * len(session_ids))
+        rows = self._read(
+            f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id IN ({places})", tuple(session_ids)
+        )
+        return [session_of(row) for row in rows]
+
     async def sessions(self, query: Query) -> list[Session]:
         where, parameters = conditions(query)
         rows = self._read(
             f"SELECT {_SESSION_COLUMNS} FROM sessions {where} ORDER BY number DESC LIMIT ?",
             (*parameters, query.limit),
         )
+        return [session_of(row) for row in rows]
+
+    async def sessions_at(self, query: Query, time_us: int) -> list[Session]:
+        sql, parameters = at_time(_LEVELS, _SESSION_COLUMNS, query)
+        at_us = time_of(time_us)
+        rows = self._read(sql, (*levels(time_us), *parameters, at_us, at_us, query.limit))
+        return [session_of(row) for row in rows]
+
+    async def sessions_after(self, query: Query, begun: tuple[int, int]) -> list[Session]:
+        return self._in_order(query, BEGUN, begun, backwards=False)
+
+    async def sessions_before(self, query: Query, until: tuple[int, int]) -> list[Session]:
+        return self._in_order(query, UNTIL, until, backwards=True)
+
+    def _in_order(
+        self, query: Query, key: str, beyond: tuple[int, int], *, backwards: bool
+    ) -> list[Session]:
+        sql, parameters = in_order(_SESSION_COLUMNS, query, key, backwards=backwards)
+        rows = self._read(sql, (*parameters, *map(time_of, beyond), query.limit))
         return [session_of(row) for row in rows]
 
     async def chunks(self, session: int, from_offset: int, max_bytes: int) -> list[Chunk]:
@@ -423,16 +475,28 @@ class SqliteStore:
             self._roll_back()
             raise StoreError(f"the database can't be written: {error}") from None
 
-    async def listen(
-        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
-    ) -> None:
-        pass  # no other process has this database
+    async def listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
+        self._heard = heard  # no other process has this database
+        try:
+            missed()
+            await asyncio.Event().wait()
+        finally:
+            self._heard = None
 
     async def close(self) -> None:
         try:
             self._db.close()
         except sqlite3.Error:
             pass  # what is committed is in the log already
+
+
+def _extent(session: Session, chunk: Chunk | None) -> tuple[int, bool, int, int]:
+    """The session's span, whether its end is known, and the end, exact or by the span."""
+    if chunk is None:
+        return 0, False, 0, 0
+    span, begun_us = span_of(chunk.last_time_us), session.description.started_at_us
+    exact_us = min(begun_us + chunk.last_time_us + 1, MAX_INTEGER)
+    return span, session.exited, exact_us, min(begun_us + (1 << span), MAX_INTEGER)
 
 
 def _wall_us() -> int:

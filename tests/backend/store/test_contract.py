@@ -35,6 +35,7 @@ from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.errors import StoreError
 from ptyshipper.records import Kind
 from tests.backend.store.conftest import Open
+from tests.support.listening import listening
 from tests.support.server import exit_record, output, start_record
 from tests.support.sessions import ALL, opened, opening, put, stored, write
 
@@ -353,6 +354,31 @@ def test_any_mix_of_chunks_reads_back(
 
 
 # Lists
+
+
+async def test_commits_are_heard_of_up_to_which_id(store: Store) -> None:
+    """Of an opening there is nothing to read."""
+    async with listening(store) as ear:
+        first, second = await opened(store, 1, app_id=7), await opened(store, 2)
+        await store.commit([write(first, output(b"a\n")), write(second, output(b"b\nc\n"))])
+        await put(store, second, output(b"d"))
+        await ear.until(2)
+    assert [list(news.sessions) for news in ear.heard] == [
+        [(first.id, 7), (second.id, None)],
+        [(second.id, None)],
+    ]
+    assert ear.heard[0].horizon < ear.heard[1].horizon == second.last_arrival
+    assert all(news.is_own for news in ear.heard)
+    assert await store.horizon() >= second.last_arrival
+
+
+async def test_sessions_are_loaded_together(store: Store) -> None:
+    """Those that there are."""
+    made = [await opened(store, number) for number in (1, 2, 3)]
+    asked = [made[2].id, bytes(15) + b"\x09", made[0].id]
+    found = await store.load_all(asked)
+    assert sorted(found, key=lambda session: session.id) == [made[0], made[2]]
+    assert await store.load_all([]) == []
 
 
 async def test_sessions_are_listed_newest_first(store: Store) -> None:
