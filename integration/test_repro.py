@@ -415,6 +415,36 @@ class TestControllingTerminal:
             terminal.expect("controlled")
 
 
+def test_a_shell_has_its_jobs(case: Case) -> None:
+    """A terminal of its own, whose keys reach what is in front: ^Z, fg, ^C, ^D."""
+    shell = ["/bin/bash", "--norc", "--noprofile", "-i"]
+    case.write(
+        command=shell,
+        tty=True,
+        stdin=True,
+        env=[{"name": "PS1", "value": "PROMPT>"}],
+        pod={"terminationGracePeriodSeconds": 0},
+    )
+    with case.on_terminal() as terminal:
+        terminal.expect("PROMPT>")
+        time.sleep(1)  # by now it has been sized
+        assert b"no job control" not in terminal.shown
+        terminal.type("stty size; sleep 100\r")
+        terminal.expect(f"{ROWS} {COLUMNS}")
+        time.sleep(0.3)
+        terminal.type("\x1a")
+        terminal.expect("Stopped")
+        terminal.expect("PROMPT>")
+        terminal.type("fg\r")
+        terminal.expect("sleep 100")
+        time.sleep(0.3)
+        terminal.type("\x03")
+        terminal.expect("PROMPT>")
+        terminal.type("echo $?; exit 4\r")
+        terminal.expect("130")
+        assert terminal.wait() == 4
+
+
 class TestStopping:
     """preStop, the signal, the grace period, SIGKILL; by the keys and by the clock."""
 
@@ -604,8 +634,14 @@ def test_the_printed_command_line_does_nearly_the_same(case: Case) -> None:
     printed = run(case.argv("--where", "host", "--print", "--env", "SECRET=hidden"), BARE_ENVIRON)
     line = printed.stdout.decode()
     assert "hidden" not in line
-    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, timeout=20, check=False)
-    found, expected = report(done.stdout), report(case.here("--env", "SECRET=$SECRET").stdout)
+    done = subprocess.run(
+        ["/bin/sh", "-c", line],
+        env=BARE_ENVIRON | {"SECRET": "hidden"},
+        capture_output=True,
+        timeout=20,
+        check=False,
+    )
+    found, expected = report(done.stdout), report(case.here("--env", "SECRET=hidden").stdout)
     for name in ("Uid", "Gid", "Umask"):
         assert found["status"][name] == expected["status"][name]
     assert found["environ"] == expected["environ"]

@@ -244,7 +244,7 @@ def _add_repro(commands: Commands, offered: bool) -> None:
             action="append_const",
             default=[],
             const=switch,
-            help=f"without {what}",
+            help=what,
         )
     _add_settings(repro, *(one for one in SETTINGS if one.flag != "--tty"), DATA_SETTING)
     repro.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")

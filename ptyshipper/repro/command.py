@@ -273,7 +273,7 @@ class _OnHost:
         return host_runner(self._plan, target, session.wrap), target, SIZED_AFTER_S
 
     def printed(self) -> str:
-        return shlex.join(self._plan.printed(self._hidden))
+        return self._plan.printed(self._hidden)
 
     def remove(self) -> None:
         pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shlex
 import signal
 import struct
 from collections.abc import Callable
@@ -52,7 +53,7 @@ class HostPlan:
             Environment(os.fsencode(entry) for entry in entries),
         )
 
-    def printed(self, hidden: frozenset[str]) -> list[str]:
+    def printed(self, hidden: frozenset[str]) -> str:
         """The nearest that util-linux and coreutils come to it; hidden variables are named, not shown."""
         to = self.surroundings
         argv: list[str] = []
@@ -74,12 +75,12 @@ class HostPlan:
             argv += (
                 [f"--groups={','.join(map(str, to.groups))}"] if to.groups else ["--clear-groups"]
             )
-        shown = [
-            f"{name}=${name}" if name in hidden else f"{name}={value}"
-            for name, value in self.env.items()
-        ]
         directory = ["--chdir", to.cwd] if to.cwd is not None else []
-        return [*argv, "env", *directory, "-i", *shown, *self.argv]
+        parts = [shlex.join([*argv, "env", *directory, "-i"])]
+        for name, value in self.env.items():
+            is_hidden = name in hidden and name.isidentifier()
+            parts.append(f'{name}="${name}"' if is_hidden else shlex.quote(f"{name}={value}"))
+        return " ".join([*parts, shlex.join(self.argv)])
 
 
 def host_plan(container: Container, switches: Switches) -> HostPlan:

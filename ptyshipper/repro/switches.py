@@ -27,15 +27,15 @@ class Switches:
 
 
 WHAT = {
-    "clean_env": "nothing of this environment",
-    "pid_namespace": "process 1 as the manifest has it, in namespaces of its own",
-    "user": "the container's user and groups",
-    "capabilities": "of root only what a container has",
-    "rlimits": "the resource limits that are named",
-    "memory_limit": "the memory limit, on the host as RLIMIT_DATA",
-    "read_only_root": "a root that can't be written to",
-    "late_size": "a terminal that begins at 0x0 and is then sized",
-    "pre_stop": "preStop before the stop signal",
-    "stop_keys": "^C twice within a second stops the container",
+    "clean_env": "the variables of this environment, too",
+    "pid_namespace": "no namespaces of its own, and the program is not process 1",
+    "user": "runs as you",
+    "capabilities": "root keeps all that you have",
+    "rlimits": "not the limits that are named",
+    "memory_limit": "no limit of memory (on the host it is RLIMIT_DATA)",
+    "read_only_root": "its root can be written to",
+    "late_size": "its terminal has the size of this one at once, and is not 0x0 first",
+    "pre_stop": "the stop signal at once",
+    "stop_keys": "^C twice is two ^C, and stops nothing",
 }
-"""For ``--help``."""
+"""What each ``--no-…`` does, for ``--help``."""

@@ -12,7 +12,7 @@ from ptyshipper.repro.container import Container
 from ptyshipper.repro.host import HostPlan, is_limit
 from ptyshipper.repro.switches import Switches
 
-_MAX_SHOWN = 60
+_MAX_SHOWN = 48
 
 
 class Verdict(Enum):
@@ -204,8 +204,8 @@ def _memory(at: Situation) -> Row | None:
         return Row("memory", said, Verdict.YES)
     if at.host is None:
         return Row("memory", said, Verdict.NO, "needs a cgroup, so root")
-    why = "RLIMIT_DATA of each process: allocating fails, nothing is killed"
-    return Row("memory", said, Verdict.PARTLY, f"{why}; --no-memory-limit")
+    why = "RLIMIT_DATA of each process: nothing is killed; --no-memory-limit"
+    return Row("memory", said, Verdict.PARTLY, why)
 
 
 def _cpus(at: Situation) -> Row | None:
@@ -321,17 +321,26 @@ _COLOURS = {Verdict.YES: 32, Verdict.PARTLY: 33, Verdict.NO: 31, Verdict.OFF: 2}
 
 def as_text(found: list[Row], *, colours: bool) -> str:
     """For a person, a line each; what stands in a file can do nothing to the terminal."""
-    shown = [
-        (_plain(row.what), _plain(row.value), row.verdict, _plain(row.why, 100)) for row in found
+    rows, notes = (
+        [row for row in found if bool(row.value) == has_value] for has_value in (True, False)
+    )
+    what_width = max((len(_plain(row.what)) for row in rows), default=0)
+    value_width = max((len(_plain(row.value)) for row in rows), default=0)
+    lines = [
+        f"  {_verdict(row.verdict, colours)}  {_plain(row.what):{what_width}}"
+        f"  {_plain(row.value):{value_width}}  {_plain(row.why, 100)}".rstrip()
+        for row in rows
     ]
-    widths = [max((len(row[at]) for row in shown), default=0) for at in (0, 1)]  # type: ignore[arg-type]
-    lines = []
-    for what, value, verdict, why in shown:
-        said = f"{verdict.value:6}"
-        if colours:
-            said = f"\x1b[{_COLOURS[verdict]}m{said}\x1b[m"
-        lines.append(f"  {said}  {what:{widths[0]}}  {value:{widths[1]}}  {why}".rstrip())
+    lines += [
+        f"  {_verdict(row.verdict, colours)}  {_plain(row.what, 100)}: {_plain(row.why, 100)}"
+        for row in notes
+    ]
     return "\n".join(lines)
+
+
+def _verdict(verdict: Verdict, colours: bool) -> str:
+    said = f"{verdict.value:6}"
+    return f"\x1b[{_COLOURS[verdict]}m{said}\x1b[m" if colours else said
 
 
 def _plain(text: str, most: int = _MAX_SHOWN) -> str:
