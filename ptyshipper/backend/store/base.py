@@ -34,6 +34,10 @@ SMALL_CHUNK_BYTES = 16_384
 """A chunk of this size is not worth rewriting: what merging saves is under 1 %."""
 WORTH_MERGING = 8
 """So many small chunks before a large one are merged, fewer stay as they are."""
+MERGE_SHARE, MERGE_AT_LEAST = 24, 4
+"""A commit merges one session's chunks for so many writes, and may always for so many sessions. A thousand
+that began together would reach ``MERGE_CHUNKS`` together and hold up one commit (250 ms); those
+that are left merge with one of their next writes. It is more than they need, one in ``MERGE_CHUNKS``."""
 
 FOUND_COLUMNS = (
     "id",
@@ -284,6 +288,11 @@ def chunk_of(row: Sequence[Any]) -> Chunk:
 def ids_of(chunk: Chunk) -> int:
     """How many ids it takes: one for each entry that it completes, and at least one."""
     return max(1, chunk.end_entry - chunk.first_entry)
+
+
+def merges_of(writes: Sequence[Write]) -> int:
+    """Of how many sessions a commit may merge the chunks."""
+    return max(MERGE_AT_LEAST, len(writes) // MERGE_SHARE)
 
 
 def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:

@@ -39,6 +39,7 @@ from ptyshipper.backend.store.base import (
     chunk_of,
     conditions,
     ids_of,
+    merges_of,
     session_of,
     state_of,
 )
@@ -153,7 +154,7 @@ class PostgresStore:
             group.ids,
             group.openings,
             group.wakes,
-            _MERGING,
+            (*_MERGING, merges_of(group.writes)),
         )
         writes, before = group.writes, group.before
         refused = set(range(len(writes))).difference(written or ())

@@ -42,6 +42,7 @@ from ptyshipper.backend.store.base import (
     chunk_of,
     conditions,
     ids_of,
+    merges_of,
     session_of,
     state_of,
 )
@@ -144,6 +145,7 @@ class SqliteStore:
     def __init__(self, data_dir: Path, *, guest: bool = False) -> None:
         path = data_dir / FILE_NAME
         busy_ms = _GUEST_BUSY_MS if guest else _BUSY_MS
+        self._merges_left = 0  # in the commit that is under way
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
             self._configure(path, guest)
@@ -187,6 +189,7 @@ class SqliteStore:
         before, ids = arrivals_of(writes)
         first = self._one("SELECT max(arrival, ? - ?) + 1 FROM ledger", (_wall_us(), ids))
         done, stored_bytes = Committed([], set(), []), 0
+        self._merges_left = merges_of(writes)
         for index, write in enumerate(writes):
             chunk = write.chunk and write.chunk._replace(arrival=first + before[index])
             if self._write(write.session, chunk):
@@ -258,10 +261,11 @@ class SqliteStore:
         tail_offset, tail_chunks, tail_bytes = row
         if not small:
             # The run of small chunks ends before this one.
-            if tail_chunks >= WORTH_MERGING:
+            if tail_chunks >= WORTH_MERGING:  # now or never, and a large chunk takes longer
                 self._merge(session.number, tail_offset, chunk.first_offset)
             self._begin_tail(session.number, chunk.end_offset)
-        elif tail_chunks >= MERGE_CHUNKS or tail_bytes >= MERGE_BYTES:
+        elif self._merges_left and (tail_chunks >= MERGE_CHUNKS or tail_bytes >= MERGE_BYTES):
+            self._merges_left -= 1
             self._merge(session.number, tail_offset, chunk.end_offset)
             self._begin_tail(session.number, chunk.end_offset)
         return True
