@@ -376,7 +376,7 @@ def _collect_less_garbage() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _raise_descriptor_limit() -> None:
