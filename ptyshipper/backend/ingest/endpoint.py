@@ -78,9 +78,7 @@ class Connection:
         "session",
     )
 
-    def __init__(
-        self, hub: Hub, grant: Grant, send: Send, direct: Direct | None = None
-    ) -> None:
+    def __init__(self, hub: Hub, grant: Grant, send: Send, direct: Direct | None = None) -> None:
         self._hub = hub
         self._grant = grant
         self._send = send

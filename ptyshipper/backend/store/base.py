@@ -7,7 +7,7 @@ other processes may ask the same database through stores of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -290,18 +290,18 @@ def ids_of(chunk: Chunk) -> int:
     return max(1, chunk.end_entry - chunk.first_entry)
 
 
-def merges_of(writes: Sequence[Write]) -> int:
-    """Of how many sessions a commit may merge the chunks."""
-    return max(MERGE_AT_LEAST, len(writes) // MERGE_SHARE)
+def merges_of(writes: int) -> int:
+    """Of how many sessions a commit of so many writes may merge the chunks."""
+    return max(MERGE_AT_LEAST, writes // MERGE_SHARE)
 
 
-def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
-    """For each write how many ids of the commit come before its own, and how many it takes in all."""
+def arrivals_of(chunks: Iterable[Chunk | None]) -> tuple[list[int], int]:
+    """For each chunk of a commit how many ids come before its own, and how many there are in all."""
     taken, before = 0, list[int]()
-    for write in writes:
+    for chunk in chunks:
         before.append(taken)
-        if write.chunk is not None:
-            taken += ids_of(write.chunk)
+        if chunk is not None:
+            taken += ids_of(chunk)
     return before, taken
 
 

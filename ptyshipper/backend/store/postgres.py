@@ -154,7 +154,7 @@ class PostgresStore:
             group.ids,
             group.openings,
             group.wakes,
-            (*_MERGING, merges_of(group.writes)),
+            (*_MERGING, merges_of(len(group.writes))),
         )
         writes, before = group.writes, group.before
         refused = set(range(len(writes))).difference(written or ())
@@ -300,7 +300,7 @@ class Group(NamedTuple):
 
     @classmethod
     def of(cls, writes: Sequence[Write], openings: Sequence[Opening]) -> Group:
-        before, ids = arrivals_of(writes)
+        before, ids = arrivals_of(write.chunk for write in writes)
         rows, parts, records_at = list[tuple[Any, ...]](), list[bytes](), 1
         for index, write in enumerate(writes):
             rows.append(_row(index, write, before[index], records_at))
