@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # What pytest gets, as in `make test ARGS="-x -k resize"`; also taken by bench and demo.
 ARGS ?=
+# What `make test` runs; .ci/run runs both side by side.
+TESTS ?= tests integration
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
@@ -41,7 +43,7 @@ check: $(READY) $(PAGE_BUILT) ## format, lint, types and import contracts
 test: $(READY) $(PAGE_BUILT) ## every test but those that take minutes
 	@.ci/tools
 	@$(MAKE) --no-print-directory bundle || echo "no bundle, so its tests are skipped" >&2
-	$(BIN)/python -m pytest tests integration -m 'not ($(LONG))' $(ARGS)
+	$(BIN)/python -m pytest $(TESTS) -m 'not ($(LONG))' $(ARGS)
 
 integration: $(READY) $(PAGE_BUILT) ## the black-box tests, in real container runtimes too
 	@.ci/tools

@@ -13,7 +13,7 @@ from tests.support.patience import until
 
 __all__ = ["postgres", "server"]
 
-_WRAPPERS = (b"main_log_shipper", b"ptyshipper\0run", b"ld-bundled.so")
+_WRAPPERS = (b"main_log_shipper", b"ptyshipper\0run", b"ptyshipper\0repro", b"ld-bundled.so")
 
 
 def wrappers() -> set[int]:

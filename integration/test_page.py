@@ -1,36 +1,31 @@
-"""The page in a real browser, with screenshots in the directory that PTYSHIPPER_SCREENSHOTS names."""
+"""The page's sessions in a real browser."""
 
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Page, expect
 
-from ptyshipper.backend.page.build import MODULES
 from ptyshipper.records import GapCause, Kind, encode, gap
-from tests.backend.test_login import make_link
+from tests.support.browser import (
+    browser,
+    context,
+    link_to,
+    needs_chromium,
+    serious_violations,
+    take_picture,
+)
 from tests.support.server import Server, Shipper, exit_record, output, running_server, start_record
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",  # CI is root
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-PATIENCE_MS = 20_000
+__all__ = ["browser", "context"]
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
 SEEN = ".sessions tbody tr"
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -60,29 +55,6 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
-
-
-def link_to(server: Server) -> str:
-    """In a thread of its own: Playwright keeps an event loop running in this one."""
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(make_link, server).result()
-
-
-@pytest.fixture
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    made = browser.new_context(viewport={"width": 1280, "height": 720})
-    made.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
-    yield made
-    made.close()
-
-
 @pytest.fixture
 def page(context: BrowserContext, backend: Server) -> Page:
     """Logged in, with the sessions on it."""
@@ -90,19 +62,6 @@ def page(context: BrowserContext, backend: Server) -> Page:
     opened.goto(link_to(backend))
     expect(opened.locator(SEEN)).not_to_have_count(0)
     return opened
-
-
-def take_picture(page: Page, name: str) -> None:
-    directory = os.environ.get("PTYSHIPPER_SCREENSHOTS")
-    if directory:
-        page.screenshot(path=Path(directory) / f"{name}.png")
-
-
-def serious_violations(page: Page) -> list[Any]:
-    """What axe-core finds, of WCAG A and AA."""
-    page.evaluate((MODULES / "axe-core" / "axe.min.js").read_text())
-    found = page.evaluate("axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']})")
-    return [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
 
 
 def test_sessions_are_told_with_what_became_of_them(page: Page) -> None:
@@ -155,6 +114,7 @@ def test_who_is_not_logged_in_is_told_how_to(context: BrowserContext, backend: S
     page = context.new_page()
     page.goto(backend.state.url)
     expect(page.get_by_role("status")).to_contain_text("You are not logged in")
+    expect(page.get_by_role("button", name="Log out")).to_be_hidden()
     assert serious_violations(page) == []
     take_picture(page, "not-logged-in")
 
@@ -193,3 +153,38 @@ def test_injected_script_does_not_run(page: Page) -> None:
     )
     assert refused == "script-src-elem"
     assert page.title() == "Sessions · ptyshipper"
+
+
+def test_every_view_has_an_address(page: Page, context: BrowserContext) -> None:
+    """A link of the list leads there, in this tab and in another, and back again."""
+    session = page.locator("td.command a").first
+    address = session.get_attribute("href")
+    with context.expect_page() as opened:
+        session.click(button="middle")
+    expect(opened.value).to_have_url(re.compile(f"{address}$"))
+    session.click()
+    expect(page).to_have_url(re.compile(f"{address}$"))
+    page.go_back()
+    expect(page.locator(SEEN)).not_to_have_count(0)
+
+
+def test_what_has_no_address_is_not_there(page: Page) -> None:
+    page.goto(f"{page.url.rstrip('/')}/apps/x")
+    expect(page.locator("main")).to_contain_text("There is no such page.")
+    page.get_by_role("link", name="All sessions").last.click()
+    expect(page.locator(SEEN)).not_to_have_count(0)
+
+
+def test_theme_is_as_chosen(page: Page) -> None:
+    """Also after a reload; the system's own until somebody chooses."""
+    page.emulate_media(color_scheme="light")
+    paper = "getComputedStyle(document.documentElement).backgroundColor"
+    light = page.evaluate(paper)
+    for words in ("light", "dark"):
+        page.get_by_role("button", name="Theme").click()
+        expect(page.get_by_role("button", name=f"Theme: {words}")).to_be_visible()
+    assert page.evaluate(paper) != light
+    page.reload()
+    assert page.evaluate(paper) != light
+    page.get_by_role("button", name="Theme").click()
+    assert page.evaluate(paper) == light

@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.support.patience import PATIENCE_S, until
 from tests.support.server import Server
+from tests.support.tmux import Tmux
 from tests.support.wrapping import (
     BARE_ENVIRON,
     LOG_SHIPPER,
@@ -28,63 +26,16 @@ from tests.support.wrapping import (
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
 
 
-class Tmux:
-    """One terminal of 90 columns and 28 rows, looked at and typed at."""
-
-    def __init__(self, socket: Path, command: str, environ: dict[str, str], cwd: Path) -> None:
-        self._tmux = ["tmux", "-S", str(socket), "-f", "/dev/null"]
-        self._environ = environ
-        marker = '; printf "\\nended with %s\\n" $?; sleep 60'
-        self._call(
-            "new-session",
-            "-d",
-            "-x",
-            "90",
-            "-y",
-            "28",
-            "-c",
-            str(cwd),
-            f"exec 2>&1; {command}{marker}",
-        )
-
-    def _call(self, *words: str) -> str:
-        done = subprocess.run(
-            [*self._tmux, *words],
-            env={k: v for k, v in self._environ.items() if k != "TMUX"},
-            capture_output=True,
-            timeout=PATIENCE_S,
-            check=True,
-        )
-        return done.stdout.decode()
-
-    def keys(self, *keys: str) -> None:
-        self._call("send-keys", *keys)
-
-    def screen(self) -> str:
-        return self._call("capture-pane", "-p", "-e")
-
-    def shows(self, pattern: str) -> None:
-        """Wait until the screen matches, and is the same at a second look."""
-        try:
-            until(lambda: re.search(pattern, self.screen()), f"the screen matches {pattern!r}")
-        except AssertionError as error:
-            raise AssertionError(f"{error}; it is:\n{self.screen()}") from None
-        last = ""
-        while last != (last := self.screen()):
-            time.sleep(0.1)
-
-    def resize(self, cols: int, rows: int) -> None:
-        self._call("resize-window", "-x", str(cols), "-y", str(rows))
-
-    def close(self) -> None:
-        self._call("kill-server")
-
-
 class Step(NamedTuple):
-    """Keys to press, and what the screen then shows."""
+    """Keys to press, and what the screen then shows; ``asks`` are pressed until it does.
+
+    A program on whose screen nothing tells that it has seen a resize has to be asked: the keys of the
+    next step may overtake the resize.
+    """
 
     keys: tuple[str, ...]
     shows: str
+    asks: tuple[str, ...] = ()
 
 
 def play(
@@ -97,7 +48,7 @@ def play(
                 tmux.resize(70, 20)
             elif step.keys:
                 tmux.keys(*step.keys)
-            tmux.shows(step.shows)
+            tmux.shows(step.shows, step.asks)
             yield tmux.screen()
     finally:
         tmux.close()
@@ -134,7 +85,7 @@ PROGRAMS: dict[str, tuple[list[str], list[Step]]] = {
         [
             Step((), r"line 1\b"),
             Step(("G", "o", "typed in vim", "Escape"), r"typed in vim"),
-            Step(("resize",), r"typed in vim"),
+            Step(("resize",), r"typed in vim[\s\S]*columns=70", asks=(":set columns?", "Enter")),
             Step((":set number", "Enter", "gg"), r"1.*line 1\b"),
             Step((":wq", "Enter"), r"ended with 0"),
         ],

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ptyshipper.child.terminal import Terminal
     from ptyshipper.config import AgentSettings, TtyMode
     from ptyshipper.pump.sink import RecordSink
+    from ptyshipper.spool.recording import Recording
     from ptyshipper.spool.spool import Spool
     from ptyshipper.uplink.uplink import Uplink
 
@@ -71,7 +72,13 @@ class Agent:
         tty: the mode where a flag gave one; else the variable's, else ``auto``.
         load_settings: called once the program runs; may warn, may raise nothing.
         helper: see ``child.spawn.Command``.
+        enter, enter_fds: what puts the program into a container of its own (see
+            ``child.spawn.Command``), whose stdout and stderr are two in any case.
         announce_wait: called once where delivering takes long after the program's end, for a person.
+        recording: a file that takes the session as well.
+
+    Attributes:
+        started_ns: where its records' times begin, on the monotonic clock.
     """
 
     def __init__(
@@ -83,19 +90,25 @@ class Agent:
         load_settings: Callable[[Callable[[str], None]], AgentSettings],
         announce_wait: Callable[[], None] | None = None,
         helper: bytes | None = None,
+        recording: Recording | None = None,
+        *,
+        enter: Callable[[], None] | None = None,
+        enter_fds: tuple[int, ...] = (),
     ) -> None:
         self._closed = occupy_closed()
         if helper is None:  # else this process's own environment holds nothing private
             conceal(_PRIVATE_PREFIX)
         self._command = Command(argv, environment.without(_PRIVATE_PREFIX), helper)
+        self._command.enter, self._command.enter_fds = enter, enter_fds
         self._tty = tty or _tty_variable(environment)
         self._pristine = pristine
         self._load_settings = load_settings
         self._announce_wait = announce_wait
+        self._recording = recording
         self._terminal: Terminal | None = None
         self._status: ExitStatus | None = None
         self._leads_session = os.getsid(0) == os.getpid()
-        self._started_ns = monotonic_ns()
+        self.started_ns = monotonic_ns()
         self._started_wall_us = time_ns() // 1000
         self._session_id = os.urandom(16)
 
@@ -112,7 +125,7 @@ class Agent:
         try:
             program, stdio = self._spawn()
         except SpawnError as error:
-            failure, stdio = error, plan(self._tty, self._closed)
+            failure, stdio = error, self._plan(self._tty)
         gc.enable()
         if failure is not None:
             return self._attend(failure, stdio)
@@ -122,8 +135,7 @@ class Agent:
             let_go(stdio, self._terminal)
             return self._attend(program, stdio)
         except BaseException as error:
-            # A bug of ours, or the tree that we run from is gone (of which PyInstaller makes a
-            # SystemExit): the program must not pay for it.
+            # A bug of ours, or the tree that we run from is gone: the program must not pay for it.
             if self._terminal is not None:
                 self._terminal.restore()
             self.warn(f"the wrapper failed: {error!r}; the program is not recorded any more")
@@ -150,6 +162,8 @@ class Agent:
         self._status = status
         if self._terminal is not None:
             self._terminal.restore()
+        if self._recording is not None:
+            self._recording.close()  # before anybody waits for the network: it may be read now
         delivered = self._deliver(uplink)
         if spool is not None:
             spool.close()
@@ -172,7 +186,7 @@ class Agent:
 
     def _spawn(self) -> tuple[Program, StdioPlan]:
         """Start the program as planned, or on plain pipes where no pty can be had."""
-        stdio = plan(self._tty, self._closed)
+        stdio = self._plan(self._tty)
         if not _has_free_descriptors():
             self._become_program(os.strerror(errno.EMFILE))
         try:
@@ -188,11 +202,14 @@ class Agent:
             if error.args[0] in _NO_PROCESS:
                 self._become_program(error.args[-1])
             self.warn(f"no pseudo-terminal can be had ({error.args[-1]}); the program gets pipes")
-        stdio = plan("never", self._closed)
+        stdio = self._plan("never")
         try:
             return spawn(self._command, stdio, None, self._pristine), stdio
         except OSError as error:
             self._become_program(error.strerror)
+
+    def _plan(self, tty: TtyMode) -> StdioPlan:
+        return plan(tty, self._closed, merges=self._command.enter is None)
 
     def _become_program(self, reason: object) -> NoReturn:
         """There can't be a second process, or no pipe to it: so the program is the only one, as bare.
@@ -203,6 +220,8 @@ class Agent:
         self.warn(f"can't start a process ({reason}); the program runs without the wrapper")
         for fd in self._closed:
             os.close(fd)
+        if self._command.enter is not None:
+            self._command.enter()
         self._pristine.restore()
         if self._command.helper is not None and not self._command.environment.is_plain:
             try:
@@ -214,24 +233,39 @@ class Agent:
     def _begin_recording(
         self, settings: AgentSettings, stdio: StdioPlan
     ) -> tuple[RecordSink, Spool | None, Uplink | None]:
-        """Open the spool and start the uplink. Whatever fails there, the program runs on without."""
-        from ptyshipper.pump.sink import NoSink
+        """Begin the recording, open the spool, start the uplink. Whatever fails there, the program runs
+        on without."""
+        from ptyshipper.pump.sink import NoSink, TwoSinks
 
-        if settings.uplink is None:
+        recording = self._recording
+        if settings.uplink is None and recording is None:
             return NoSink(), None, None
+        sink: RecordSink = NoSink()
+        spool: Spool | None = None
+        uplink: Uplink | None = None
         try:
-            from ptyshipper.spool.spool import Spool
-            from ptyshipper.uplink.uplink import Uplink
-
             tty = bool(stdio.tty_mask & 0b10)
             description = describe(self._command.argv, settings, self._started_wall_us, tty=tty)
-            spool = Spool.open(settings.spool, self._session_id, description, self.warn)
-            uplink = Uplink(settings.uplink, spool, settings.spool, self.warn)
-            uplink.start()
+            if recording is not None:
+                from ptyshipper.surroundings import surroundings
+
+                variables = self._command.environment.variables
+                about = surroundings(self._command.argv, variables, self._tty, stdio.outside)
+                recording.begin(self._session_id, description, about, self.warn)
+                sink = recording
+            if settings.uplink is not None:
+                from ptyshipper.spool.spool import Spool
+                from ptyshipper.uplink.uplink import Uplink
+
+                spool = Spool.open(settings.spool, self._session_id, description, self.warn)
+                uplink = Uplink(settings.uplink, spool, settings.spool, self.warn)
+                uplink.start()
+                sink = spool if recording is None else TwoSinks(spool, recording)
         except Exception as error:  # no threads, no memory, a bug: none of it is the program's
-            self.warn(f"nothing is recorded: {error!r}; the program is not affected")
-            return NoSink(), None, None
-        return spool, spool, uplink
+            what = "nothing is recorded" if recording is None else "not all is recorded"
+            self.warn(f"{what}: {error!r}; the program is not affected")
+            return sink, None, None
+        return sink, spool, uplink
 
     def _pump_to_the_end(
         self, program: Program, sink: RecordSink, settings: AgentSettings
@@ -246,7 +280,7 @@ class Agent:
             drain_timeout_s=settings.drain_timeout_s,
             leads_session=self._leads_session,
             ignored=self._pristine.ignored,
-            started_ns=self._started_ns,
+            started_ns=self.started_ns,
         ).run()
 
     def _record_failure(self, failure: SpawnError, sink: RecordSink) -> ExitStatus:
@@ -254,7 +288,7 @@ class Agent:
         from ptyshipper import records
 
         self.warn(str(failure))
-        now_us = (monotonic_ns() - self._started_ns) // 1000
+        now_us = (monotonic_ns() - self.started_ns) // 1000
         line = f"ptyshipper: {failure}\n".encode(errors="backslashreplace")
         sink.append(records.Kind.STDERR, now_us, line[: records.MAX_PAYLOAD_BYTES])
         sink.append(records.Kind.EXITED, now_us, records.exited(failure.exit_code, 0, False))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ptyshipper.child.environment import Environment
     from ptyshipper.config import AgentSettings, TtyMode
     from ptyshipper.launch import Launch
+    from ptyshipper.spool.recording import Recording
 
 EXIT_CODES: dict[int, str] = {
     0: "it went well; of run and log-shipper: the program's own",
@@ -76,7 +77,11 @@ def _ptyshipper(pristine: signals.Pristine, launch: Launch | None) -> NoReturn:
 
             flags = command_line.flags_of(args, SETTINGS)
             argv = [os.fsencode(word) for word in command]
-            _end(_wrap(argv, pristine, launch, flags, args.data_dir, args.token_file, local=True))
+            _end(_wrap(argv, pristine, launch, flags, args))
+        if args.subcommand == "repro":
+            if args.session is not None:
+                _end(_repeat(args, pristine))
+            _end(_repro(args))
         signals.release(pristine)
         _end(_read_or_serve(args, launch))
     except ModuleNotFoundError as error:
@@ -118,33 +123,119 @@ def _wrap(
     pristine: signals.Pristine,
     launch: Launch | None,
     flags: Mapping[str, str],
-    data: str | None = None,
-    token_file: str | None = None,
-    *,
-    local: bool = False,
+    run: argparse.Namespace | None = None,
 ) -> int:
-    """Wrap a program; its exit code. Flags that can't be read end this before the program starts."""
+    """Wrap a program; its exit code. ``run``: the options of that command, where it is that.
+
+    What can't be read of them, or a recording that can't be made, ends this before the program starts.
+    """
     from ptyshipper import agent
     from ptyshipper.child.environment import given_environment
 
     tty: TtyMode | None = None
-    if local:
+    recording: Recording | None = None
+    data = token_file = None
+    if run is not None:
         from ptyshipper.config import settings_from
 
+        data, token_file = run.data_dir, run.token_file
         checked = settings_from({}, flags, _no_warning)
         tty = checked["tty"] if "tty" in flags else None
+        if run.record is not None:
+            from ptyshipper.spool.recording import Recording
+
+            recording = Recording.create(run.record, overwrite=run.force)
     environment = launch.environment if launch else given_environment()
 
     def load(warn: Callable[[str], None]) -> AgentSettings:
-        return _load_settings(environment, flags, data, token_file, warn, launch, local=local)
+        return _load_settings(
+            environment,
+            flags,
+            data,
+            token_file,
+            warn,
+            launch,
+            local=run is not None,
+            needs_backend=recording is None,
+        )
 
-    is_watched = local and os.isatty(2)
+    is_watched = run is not None and not run.quiet and os.isatty(2)
     wait = _say_wait if is_watched else None
     helper = launch.helper if launch else None
-    outcome = agent.Agent(argv, environment, pristine, tty, load, wait, helper).run()
-    if is_watched and outcome.session_id is not None:
-        _say_goodbye(outcome.session_id.hex(), outcome.delivered)
+    made = agent.Agent(argv, environment, pristine, tty, load, wait, helper, recording)
+    outcome = made.run()
+    if is_watched:
+        path = recording.path if recording is not None and recording.is_whole else None
+        _say_goodbye(outcome.session_id, outcome.delivered, path)
     return outcome.exit_code
+
+
+def _say_goodbye(session_id: bytes | None, delivered: bool, recording: str | None) -> None:
+    from ptyshipper.closing_line import closing_line
+
+    line = closing_line(session_id, delivered, recording)
+    if line:
+        _tell(line)
+
+
+def _repro(args: argparse.Namespace) -> int:
+    """Signals stay blocked: the wrapper that is started, and what looks after it, take them."""
+    from ptyshipper.child.environment import given_environment
+    from ptyshipper.command_line import flags_of
+    from ptyshipper.config import SETTINGS, settings_from
+    from ptyshipper.repro.command import repro
+
+    flags = flags_of(args, SETTINGS)
+    settings_from({}, flags, _no_warning)
+    environment = given_environment()
+
+    def load(warn: Callable[[str], None]) -> AgentSettings:
+        return _load_settings(
+            environment,
+            flags,
+            args.data_dir,
+            args.token_file,
+            warn,
+            None,
+            local=True,
+            needs_backend=args.record is None,
+        )
+
+    return repro(args, load, _say_goodbye)
+
+
+def _repeat(args: argparse.Namespace, pristine: signals.Pristine) -> int:
+    """``repro --session``; signals stay blocked, as for ``_repro``."""
+    from ptyshipper.child.environment import given_environment
+    from ptyshipper.command_line import flags_of
+    from ptyshipper.config import SETTINGS, settings_from
+    from ptyshipper.repro.repeat import options_of, repeat
+    from ptyshipper.variables import PRIVATE_PREFIX
+
+    flags = flags_of(args, SETTINGS)
+    settings_from({}, flags, _no_warning)
+    environment = given_environment()
+
+    def load(warn: Callable[[str], None]) -> AgentSettings:
+        return _load_settings(
+            environment,
+            flags,
+            args.data_dir,
+            args.token_file,
+            warn,
+            None,
+            local=True,
+            needs_backend=False,
+        )
+
+    return repeat(
+        options_of(args),
+        _data_dir(args.data_dir, os.environ),
+        environment.without(PRIVATE_PREFIX.encode()),
+        pristine,
+        load,
+        _tell,
+    )
 
 
 def _no_warning(message: str) -> None:
@@ -157,14 +248,6 @@ def _say_wait() -> None:
     )
 
 
-def _say_goodbye(session: str, delivered: bool) -> None:
-    """The one line that ``run`` may print where a person looks on."""
-    how = f"read it back: ptyshipper logs {session[:12]}"
-    if not delivered:
-        how = "not all of it delivered yet; the next run here sends the rest"
-    os.write(2, f"ptyshipper: session {session[:12]}; {how}\n".encode())
-
-
 def _load_settings(
     environment: Environment,
     flags: Mapping[str, str],
@@ -174,6 +257,7 @@ def _load_settings(
     launch: Launch | None,
     *,
     local: bool,
+    needs_backend: bool = True,
 ) -> AgentSettings:
     """Settings from flags, the environment and, locally, what ``serve`` left in the data directory."""
     from pathlib import Path
@@ -193,7 +277,7 @@ def _load_settings(
     if local:
         data_dir = _data_dir(data, text)
         if endpoint is None:
-            endpoint, token = _local_backend(data_dir, warn)
+            endpoint, token = _local_backend(data_dir, warn, is_needed=needs_backend)
         chosen = chosen or data_dir / "spool"
     missing = "ENDPOINT" if endpoint is None else "TOKEN" if token is None else None
     # What is there but can't be read has had its warning, and one without the other says enough.
@@ -248,7 +332,7 @@ def _data_dir(data: str | None, environ: Mapping[str, str]) -> Path:
 
 
 def _local_backend(
-    data_dir: Path, warn: Callable[[str], None]
+    data_dir: Path, warn: Callable[[str], None], *, is_needed: bool
 ) -> tuple[str, str] | tuple[None, None]:
     from ptyshipper import statefile
     from ptyshipper.wire.paths import INGEST_PATH
@@ -259,7 +343,8 @@ def _local_backend(
         warn(str(error))
         return None, None
     if state is None:
-        warn("no backend runs here, so nothing is recorded; start one with: ptyshipper serve")
+        if is_needed:
+            warn("no backend runs here, so nothing is recorded; start one with: ptyshipper serve")
         return None, None
     return state.url + INGEST_PATH, state.ingest_token
 
@@ -271,6 +356,11 @@ def _read_or_serve(args: argparse.Namespace, launch: Launch | None) -> int:
         return _serve(args)
     if args.subcommand == "token":
         return _token(args)
+    if args.subcommand == "completion":
+        from ptyshipper.completion import script
+
+        print(script(args.shell), end="")
+        return 0
     data_dir = _data_dir(args.data_dir, os.environ)
     match args.subcommand:
         case "sessions":
@@ -379,4 +469,4 @@ def _token(args: argparse.Namespace) -> int:
 
 
 def _tell(line: str) -> None:
-    os.write(2, f"ptyshipper: {line}\n".encode())
+    os.write(2, f"ptyshipper: {line}\n".encode(errors="backslashreplace"))

@@ -30,12 +30,18 @@ def parse(
     Raises:
         SystemExit: argparse has said what is wrong, or helped.
     """
-    parser = _parser(is_bundle)
+    parser = make_parser(is_bundle=is_bundle)
     if "run" not in words[:1]:
         return parser.parse_args(words), []
+    switches = {
+        word
+        for action in subcommands(parser)["run"]._actions
+        if action.nargs == 0
+        for word in action.option_strings
+    }
     at = 1
     while at < len(words) and words[at].startswith("-") and words[at] not in ("-", "--"):
-        takes_value = "=" not in words[at] and words[at] not in ("-h", "--help")
+        takes_value = "=" not in words[at] and words[at] not in switches
         at += 2 if takes_value else 1
     args = parser.parse_args(words[:at])
     return args, words[at + 1 :] if words[at : at + 1] == ["--"] else words[at:]
@@ -60,7 +66,8 @@ Commands = Any
 """What argparse's ``add_subparsers`` returns, a class that it keeps to itself."""
 
 
-def _parser(is_bundle: bool) -> argparse.ArgumentParser:
+def make_parser(*, is_bundle: bool = False) -> argparse.ArgumentParser:
+    """All commands and their options."""
     purpose, examples = "Wrap a program, keep its terminal, ship what it prints", ["run -- bash"]
     if not is_bundle:
         purpose += "; and read it back"
@@ -80,8 +87,19 @@ def _parser(is_bundle: bool) -> argparse.ArgumentParser:
     _add_serve(commands, offered)
     _add_token(commands, offered)
     _add_readers(commands, offered)
+    _add_repro(commands, offered)
+    _add_completion(commands, offered)
     _add_install(commands)
     return parser
+
+
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of a parser's commands, by their names; none where it has no commands."""
+    # argparse has no public way to its own actions; shtab and argcomplete take this one.
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
 
 
 def _add(
@@ -120,10 +138,143 @@ def _add_run(commands: Commands) -> None:
         "Wrap a program here as log-shipper wraps it in a container.",
         "ptyshipper run -- make test",
         "ptyshipper run --tty always -- python train.py > train.log",
+        "ptyshipper run --record bash.rec -- bash",
         usage="ptyshipper run [OPTION…] [--] COMMAND [ARG…]",
     )
     _add_settings(run, *SETTINGS, DATA_SETTING)
     run.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
+    _add_record(run)
+    run.add_argument("--quiet", action="store_true", help="no closing line with the session's id")
+
+
+def _add_record(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--record",
+        metavar="FILE",
+        help="write the session to this file, with a backend or without; logs, watch and export read it",
+    )
+    parser.add_argument("--force", action="store_true", help="--record overwrites FILE")
+
+
+def _switches() -> dict[str, str]:
+    from ptyshipper.repro.switches import WHAT  # the bundle is without it
+
+    return WHAT
+
+
+def _add_repro(commands: Commands, offered: bool) -> None:
+    repro = _add(
+        commands,
+        "repro",
+        "Run a container's command here as the container runs it.",
+        "ptyshipper repro pod.yaml",
+        "ptyshipper repro deployment.yaml --container web --env-file .env",
+        "ptyshipper repro compose.yaml --container db --where host --stop-after 10",
+        "kubectl get pod web -o yaml | ptyshipper repro - --explain",
+        "ptyshipper repro pod.yaml --rootfs ./unpacked --print",
+        "ptyshipper repro --session ./bash.rec --timeline",
+        "ptyshipper repro --session latest --check --ignore '[0-9:.]+'",
+        offered=offered,
+    )
+    repro.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        help="a Kubernetes manifest, a compose file, or the configuration of an image or a container;"
+        " - is stdin",
+    )
+    repro.add_argument(
+        "-i", "--interactive", action="store_true", help="its stdin is open whatever the file says"
+    )
+    repro.add_argument("--container", metavar="NAME", help="which one, where there are several")
+    repro.add_argument(
+        "--env",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a variable, also a missing one",
+    )
+    repro.add_argument(
+        "--env-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="variables, one NAME=VALUE a line",
+    )
+    repro.add_argument(
+        "--image-config",
+        metavar="FILE",
+        help="the image's configuration: its ENTRYPOINT, CMD, user",
+    )
+    repro.add_argument(
+        "--where",
+        choices=("auto", "image", "host"),
+        default="auto",
+        help="in the image where there is an engine, else on this host (%(default)s)",
+    )
+    repro.add_argument("--engine", choices=("podman", "docker"), help="what runs the image")
+    repro.add_argument("--rootfs", metavar="DIR", help="run in this unpacked root")
+    repro.add_argument("--runtime", choices=("runc", "crun"), help="what runs the root")
+    repro.add_argument(
+        "--stop-after", metavar="S", help="stop it as an orchestrator does after so many seconds"
+    )
+    repro.add_argument("--grace", metavar="S", help="in place of the grace period of the file")
+    shown = repro.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--print", action="store_true", help="print the exact command line, run nothing"
+    )
+    shown.add_argument("--explain", action="store_true", help="say what is reproduced, run nothing")
+    repro.add_argument("--json", action="store_true", help="say what is reproduced as JSON")
+    repro.add_argument(
+        "--quiet",
+        action="store_true",
+        help="say neither what is reproduced nor which session it was",
+    )
+    repro.add_argument(
+        "--no-wrapper", action="store_true", help="in an image: log-shipper runs outside of it"
+    )
+    repro.add_argument(
+        "--log-shipper", metavar="FILE", help="the self-contained log-shipper for the image"
+    )
+    for switch, what in _switches().items() if offered else ():
+        flag = switch.replace("_", "-")
+        repro.add_argument(
+            f"--no-{flag}",
+            dest="off",
+            action="append_const",
+            default=[],
+            const=switch,
+            help=f"without {what}",
+        )
+    _add_settings(repro, *(one for one in SETTINGS if one.flag != "--tty"), DATA_SETTING)
+    repro.add_argument("--token-file", metavar="FILE", help="a file that holds the bearer token")
+    _add_repeat(repro)
+
+
+def _add_repeat(repro: argparse.ArgumentParser) -> None:
+    """Of ``repro --session``, which has no FILE."""
+    repeat = repro.add_argument_group("instead of FILE")
+    repeat.add_argument(
+        "--session",
+        metavar="SESSION",
+        help="run the program of a session again and compare: an id, its beginning, latest, or a recording",
+    )
+    repeat.add_argument(
+        "--timeline",
+        action="store_true",
+        help="with the same resizes and signals at the same moments",
+    )
+    repeat.add_argument(
+        "--ignore",
+        metavar="REGEX",
+        action="append",
+        default=[],
+        help="leave what it matches out of each line before comparing",
+    )
+    repeat.add_argument(
+        "--check", action="store_true", help="exit with 0 where both are the same, else with 1"
+    )
+    _add_record(repeat)
 
 
 def _add_serve(commands: Commands, offered: bool) -> None:
@@ -242,6 +393,7 @@ def _add_readers(commands: Commands, offered: bool) -> None:
         "watch",
         "Look on, live and read-only, in this terminal; q leaves.",
         "ptyshipper watch latest",
+        "ptyshipper watch ./bash.rec",
         offered=offered,
     )
     export = _add(
@@ -258,7 +410,9 @@ def _add_readers(commands: Commands, offered: bool) -> None:
         help="cast2: the older version of cast (%(default)s)",
     )
     for command in (logs, watch, export):
-        command.add_argument("session", metavar="SESSION", help="an id, its beginning, or latest")
+        command.add_argument(
+            "session", metavar="SESSION", help="an id, its beginning, latest, or a recording"
+        )
     for command in (sessions, logs, watch, export):
         _add_settings(command, DATA_SETTING)
 
@@ -271,3 +425,18 @@ def _add_install(commands: Commands) -> None:
         "ptyshipper install /mnt/log-shipper-volume",
     )
     install.add_argument("directory", metavar="DIR", help="made if it is missing")
+
+
+def _add_completion(commands: Commands, offered: bool) -> None:
+    completion = _add(
+        commands,
+        "completion",
+        "Print what makes a shell complete these commands.",
+        "ptyshipper completion bash > ~/.local/share/bash-completion/completions/ptyshipper",
+        "ptyshipper completion zsh > ~/.zfunc/_ptyshipper",
+        "ptyshipper completion fish > ~/.config/fish/completions/ptyshipper.fish",
+        offered=offered,
+    )
+    completion.add_argument(
+        "shell", metavar="SHELL", choices=("bash", "zsh", "fish"), help="bash, zsh or fish"
+    )

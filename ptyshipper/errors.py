@@ -10,6 +10,7 @@
     │   └── RecordCorrupt     no further byte can mend it
     ├── ProtocolError         the peer broke the wire protocol; has the close code to answer with
     ├── SpoolError            the spool can't be used where it is
+    ├── RecordingError        a file that is no recording, or a damaged one
     └── BackendError          a backend can't be found, reached or understood  (exit 1)
         ├── StoreError        its store can't be read or written at the moment
         └── StoreOutdated     its store is an earlier version's
@@ -76,6 +77,10 @@ class ProtocolError(PtyshipperError):
 
 class SpoolError(PtyshipperError):
     """The spool can't be used where it is."""
+
+
+class RecordingError(PtyshipperError):
+    """A file is no recording, or a damaged one."""
 
 
 class BackendError(PtyshipperError):

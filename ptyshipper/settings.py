@@ -114,10 +114,13 @@ def _bytes(text: str) -> int:
     return whole_number(text[:-1] if factor > 1 else text) * factor
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text.lower() not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}")
-        return text.lower()
+class one_of:
+    """One of these words, in capitals or not; ``choices`` for whoever offers them."""
 
-    return parse
+    def __init__(self, *choices: str) -> None:
+        self.choices = choices
+
+    def __call__(self, text: str) -> str:
+        if text.lower() not in self.choices:
+            raise ValueError(f"must be one of {', '.join(self.choices)}")
+        return text.lower()

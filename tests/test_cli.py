@@ -2,15 +2,49 @@
 
 from __future__ import annotations
 
+import argparse
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ptyshipper import command_line
+from ptyshipper.command_line import subcommands
+from tests.support.terminal import Terminal
 from tests.support.wrapping import BARE_ENVIRON, LOG_SHIPPER, PTYSHIPPER, run
 
-SUBCOMMANDS = ("run", "serve", "sessions", "logs", "watch", "export")
+
+def all_commands() -> dict[str, argparse.ArgumentParser]:
+    """Every command's parser, by the words that lead to it."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    rest = [("", command_line.make_parser())]
+    while rest:
+        path, parser = rest.pop()
+        found[path] = parser
+        rest += [(f"{path} {name}".strip(), one) for name, one in subcommands(parser).items()]
+    return found
+
+
+COMMANDS = all_commands()
+
+
+def examples(parser: argparse.ArgumentParser) -> list[list[str]]:
+    """Our own commands in the examples of its help, each as words."""
+    lines = (parser.epilog or "").partition("examples:\n")[2].splitlines()
+    found = []
+    for line in lines:
+        words = shlex.split(line)
+        while "ptyshipper" in words:
+            words = words[words.index("ptyshipper") :]
+            end = next(
+                (n for n, word in enumerate(words) if word.strip(";") in ("", "|", ">")), None
+            )
+            ours = words[:end]
+            found.append([word.rstrip(";") for word in ours])
+            words = words[len(ours) :]
+    return found
 
 
 @pytest.fixture
@@ -18,11 +52,20 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {**BARE_ENVIRON, "PTYSHIPPER_DATA": str(tmp_path)}
 
 
-@pytest.mark.parametrize("subcommand", SUBCOMMANDS)
-def test_help_has_an_example(environ: dict[str, str], subcommand: str) -> None:
-    done = run([*PTYSHIPPER, subcommand, "--help"], environ)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command or "itself")
+def test_help_has_examples_and_each_is_read(command: str) -> None:
+    found = examples(COMMANDS[command])
+    assert any(shlex.join(words).startswith(f"ptyshipper {command}".strip()) for words in found)
+    for words in found:
+        args, program = command_line.parse(words[1:])
+        assert args.subcommand == words[1]
+        assert bool(program) == (words[1] == "run")
+
+
+def test_help_is_for_people(environ: dict[str, str]) -> None:
+    done = run([*PTYSHIPPER, "repro", "--help"], environ)
     assert done.returncode == 0
-    assert f"examples:\n  ptyshipper {subcommand}" in done.stdout.decode()
+    assert "examples:\n  ptyshipper repro" in done.stdout.decode()
 
 
 @pytest.mark.parametrize(
@@ -61,6 +104,51 @@ def test_run_without_a_backend_warns_once_and_runs(environ: dict[str, str]) -> N
     assert done.stderr == (
         b"ptyshipper: no backend runs here, so nothing is recorded; start one with: ptyshipper serve\n"
     )
+
+
+def test_run_records_to_a_file_without_a_backend(environ: dict[str, str], tmp_path: Path) -> None:
+    """And warns of nothing; the file is read as a session is."""
+    path = str(tmp_path / "a.rec")
+    words = [*PTYSHIPPER, "run", "--record", path, "--", "sh", "-c", "echo out; exit 4"]
+    done = run(words, environ)
+    assert (done.returncode, done.stdout, done.stderr) == (4, b"out\n", b"")
+    assert run([*PTYSHIPPER, "logs", path], environ).stdout == b"out\n"
+    done = run(words, environ)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"--force" in done.stderr
+    words.insert(len(PTYSHIPPER) + 1, "--force")
+    assert run(words, environ).returncode == 4
+
+
+def test_a_recording_tells_of_a_program_that_could_not_be_started(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    path = str(tmp_path / "a.rec")
+    done = run([*PTYSHIPPER, "run", "--record", path, "--", "/nothing"], environ)
+    assert done.returncode == 127
+    read = run([*PTYSHIPPER, "logs", path], environ)
+    assert read.stdout == done.stderr
+
+
+def test_the_closing_line_is_for_a_person_who_wants_it(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """On a terminal, at its end, and only where there is something to say."""
+    shown = []
+    for options in (["--record", "a.rec"], ["--record", "b.rec", "--quiet"], []):
+        argv = [*PTYSHIPPER, "run", *options, "--", "sh", "-c", "echo out; exit 3"]
+        with Terminal(argv, environ, cwd=str(tmp_path)) as terminal:
+            before = terminal.attributes()
+            assert terminal.wait() == 3
+            assert terminal.attributes() == before
+            shown.append(bytes(terminal.shown).decode())
+    said, quiet, without = shown
+    assert said.startswith(
+        "out\r\nptyshipper: recorded in ./a.rec; next: ptyshipper logs ./a.rec, "
+    )
+    assert said.count("\n") == 2
+    assert quiet == "out\r\n"
+    assert "next:" not in without
 
 
 def test_log_shipper_without_a_command_is_2(environ: dict[str, str]) -> None:

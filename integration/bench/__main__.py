@@ -9,13 +9,26 @@ import sys
 import time
 from collections.abc import Callable
 
-from integration.bench import anvilops, backend, bundle, cpu, footprint, latency, lines, throughput
+from integration.bench import (
+    anvilops,
+    backend,
+    bundle,
+    cpu,
+    footprint,
+    latency,
+    lines,
+    page,
+    terminal_view,
+    throughput,
+)
 from integration.bench.harness import Bench
 from integration.bench.table import Figure, as_json, render
 
 GROUPS: dict[str, Callable[[Bench], list[Figure]]] = {
     "latency-pipe": latency.latency_on_pipe,
     "latency-pty": latency.latency_on_pty,
+    "page": page.page,
+    "terminal-view": terminal_view.terminal_view,
     "cpu-lines": cpu.lines_cpu,
     "start": footprint.start,
     "memory": footprint.memory,

@@ -40,7 +40,7 @@ def lines(bench: Bench) -> list[Figure]:
     with Bench(quick=bench.quick) as own:
         own.data_dir.mkdir()
         large, few = bytes(16), bytes(15) + b"\x01"
-        asyncio.run(_store(own.data_dir, {large: count, few: FEW_LINES}))
+        asyncio.run(store_lines(own.data_dir, {large: count, few: FEW_LINES}))
         address = urlsplit(own.state.url)
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=120)
         with closing(connection):
@@ -81,7 +81,8 @@ def _chunks(count: int) -> Iterator[bytes]:
             records.clear()
 
 
-async def _store(data_dir: Path, counts: dict[bytes, int]) -> None:
+async def store_lines(data_dir: Path, counts: dict[bytes, int]) -> None:
+    """Sessions by their ids, of so many lines each, a thousand to a millisecond, into an SQLite store."""
     store = SqliteStore(data_dir)
     about = Description(1, "runtime", "bench", ("bench",), False, 1_700_000_000_000_000)
     openings = [Opening(session_id, about, None, False, 0) for session_id in counts]

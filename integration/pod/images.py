@@ -31,7 +31,7 @@ BUILDERS = ("buildah", "mmdebstrap")
 _BUILD_STAGE = "localhost/ptyshipper-build:latest"
 _BASE = "docker.io/library/python:3.13-slim"
 _SUITE = "trixie"
-_PACKAGES = "ca-certificates,libpython3.13,python3,python3-pip,python3-venv"
+_PACKAGES = "ca-certificates,libpython3.13-dev,python3,python3-pip,python3-venv"
 _LEFT_OUT = ("doc", "info", "locale", "man")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _RECIPE_LABEL = "recipe"

@@ -48,11 +48,24 @@ from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.stores import open_anvilops, open_store
 from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
-from ptyshipper.backend.viewers import api, app_logs, download, lines, live, openapi, search
+from ptyshipper.backend.viewers import (
+    api,
+    app_histogram,
+    app_lines,
+    app_live,
+    app_logs,
+    app_search,
+    download,
+    lines,
+    live,
+    openapi,
+    search,
+    sessions_live,
+)
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.terminal import TerminalEndpoint
-from ptyshipper.backend.viewers.watching import Gallery
+from ptyshipper.backend.viewers.watching import Gallery, SessionEndpoint
 from ptyshipper.errors import BackendError, StoreError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
@@ -119,6 +132,7 @@ async def _run(
     store: Store
     bridge: AnvilopsStore | None = None
     if settings.anvilops:
+        assert settings.store_url is not None, "the settings were checked"
         store = bridge = await open_anvilops(settings.store_url)
     else:
         store = await open_store(settings.data_dir, settings.store_url)
@@ -153,13 +167,18 @@ async def _run_on(
     access = Access(issued, register, refusals, settings.public_url, bridge, seats)
     health, turns = Health(store), Turns()
     metrics = Metrics(counts, hub, committer, fanout, seats)
-    posts = Posts(committer, access, hub, refusals)
+    posts = Posts(committer, store, access, hub, refusals)
     operations = [
         *operation.operations(health, metrics, access),
         *posting.operations(posts),
+        *sessions_live.operations(store, fanout, access),  # its path is no session's
         *api.operations(store, access),
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),
+        *app_lines.operations(store, access, turns),
+        *app_histogram.operations(store, access, turns),
+        *app_search.operations(store, access, turns),
+        *app_live.operations(store, fanout, access, turns),
         *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),
         *download.operations(store, access, turns),
@@ -207,7 +226,7 @@ async def _run_on(
     chores = [
         asyncio.create_task(_sweep(hub, register), name="sweeper"),
         asyncio.create_task(keep_to(retention, store, counts), name="retention"),
-        asyncio.create_task(store.listen(fanout.publish, fanout.wake_all), name="listener"),
+        asyncio.create_task(store.listen(fanout.hear, fanout.wake_all), name="listener"),
     ]
     if bridge is not None:
         chores.append(asyncio.create_task(bridge.catch_up(), name="bridge"))
@@ -240,7 +259,7 @@ class Router:
     def __init__(
         self,
         ingest: ASGIApp,
-        views: Sequence[ViewEndpoint | TerminalEndpoint],
+        views: Sequence[SessionEndpoint],
         http: ASGIApp,
     ) -> None:
         self._ingest = ingest

@@ -14,6 +14,7 @@ from ptyshipper.records import (
     Kind,
     read_exited,
     read_gap,
+    read_resized,
     read_signalled,
     read_started,
 )
@@ -39,7 +40,7 @@ _HEADER = Struct(">IIQ")
 _BOUNDS = {int(kind): bounds for kind, bounds in PAYLOAD_BYTES.items()}
 _STDOUT, _TTY = int(Kind.STDOUT), int(Kind.TTY)
 _STARTED, _EXITED, _GAP = int(Kind.STARTED), int(Kind.EXITED), int(Kind.GAP)
-_SIGNALLED = int(Kind.SIGNALLED)
+_SIGNALLED, _RESIZED = int(Kind.SIGNALLED), int(Kind.RESIZED)
 _NEWLINE = 10
 
 
@@ -48,8 +49,8 @@ class Digest(NamedTuple):
 
     ``end_offset`` is where the next batch begins. ``entries`` counts what the batch completes for a
     reader: lines, of all streams, and events (``backend.entries`` says what counts). ``open_lines`` are
-    those behind the batch. ``window`` is the (cols, rows) of a STARTED record, ``exited`` the exit and
-    its time in microseconds.
+    those behind the batch. ``window`` is the terminal's last size in it (cols, rows), ``exited`` the exit
+    and its time in microseconds.
     """
 
     end_offset: int
@@ -149,6 +150,10 @@ def digest(
                 number = read_signalled(records[payload_at:following])
                 if number > MAX_SIGNAL:
                     raise _refused(f"a signal {number}")
+            elif kind == _RESIZED:
+                size = read_resized(records[payload_at:following])
+                if size.cols and size.rows:
+                    window = (size.cols, size.rows)
             if kind in (_GAP, _EXITED):
                 # Neither lets a line go on behind it.
                 entries += 3 - begun.count(NO_LINE)

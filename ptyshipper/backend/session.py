@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Any, NamedTuple
 
 from ptyshipper.backend.digest import NO_LINES, Digest, OpenLines
-from ptyshipper.errors import ProtocolError
 from ptyshipper.records import HEADER_BYTES, advance, measure
-from ptyshipper.wire.closing import CloseCode
+from ptyshipper.wire.description import MAX_INTEGER as MAX_INTEGER
+from ptyshipper.wire.description import MAX_WALL_US as MAX_WALL_US
+from ptyshipper.wire.description import Description as Description
+from ptyshipper.wire.description import base64_of, text_of
+from ptyshipper.wire.description import read_description as read_description
+from ptyshipper.wire.description import rfc3339 as rfc3339
 from ptyshipper.wire.messages import SESSION_ID_BYTES
 
 CUT_AFTER_US = 30_000_000
@@ -23,61 +25,7 @@ CUT_AFTER_US = 30_000_000
 QUIET_AFTER_US = 300_000_000
 """A session of posts has no connection and no end: without one for so long it is quiet."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MAX_WALL_US = 253_402_300_799_999_999
-"""The last microsecond of the year 9999, which is as far as RFC 3339 goes."""
-MAX_INTEGER = 2**63 - 1
 MARK = Struct(">qq")
-_MAX_HOSTNAME_CHARACTERS = 255
-"""Source: RFC 1035, which has no longer ones; Linux has 64."""
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What the first HELLO of a session said about it; times in microseconds since 1970."""
-
-    deployment_id: int | None
-    type: str
-    hostname: str
-    command: tuple[str, ...]
-    tty: bool
-    started_at_us: int
-
-
-def read_description(fields: dict[str, Any]) -> Description:
-    """The description in a HELLO.
-
-    Raises:
-        ProtocolError: MALFORMED where a key is missing or ill-typed.
-    """
-    deployment_id, command = fields.get("deployment_id", ""), fields.get("command")
-    kind, hostname = fields.get("type"), fields.get("hostname")
-    tty, started_at_us, client = (
-        fields.get("tty"),
-        fields.get("started_at_us"),
-        fields.get("client"),
-    )
-    if not (deployment_id is None or _is_integer(deployment_id, -MAX_INTEGER, MAX_INTEGER)):
-        raise ProtocolError(CloseCode.MALFORMED, "deployment_id is no integer")
-    if kind not in ("build", "runtime"):
-        raise ProtocolError(CloseCode.MALFORMED, "type is neither build nor runtime")
-    if not isinstance(hostname, str) or not isinstance(client, str):
-        raise ProtocolError(CloseCode.MALFORMED, "hostname or client is no string")
-    if len(hostname) > _MAX_HOSTNAME_CHARACTERS:
-        raise ProtocolError(CloseCode.MALFORMED, "hostname is longer than 255 characters")
-    if not isinstance(command, list) or not all(isinstance(word, str) for word in command):
-        raise ProtocolError(CloseCode.MALFORMED, "command is no list of strings")
-    if not isinstance(tty, bool):
-        raise ProtocolError(CloseCode.MALFORMED, "tty is neither true nor false")
-    if not isinstance(started_at_us, int) or not _is_integer(started_at_us, 0, MAX_WALL_US):
-        raise ProtocolError(CloseCode.MALFORMED, "started_at_us is no time before the year 10000")
-    # JSON may escape half a surrogate pair, or a NUL, which not every database takes as text.
-    hostname = hostname.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-    return Description(deployment_id, kind, hostname, tuple(command), tty, started_at_us)
-
-
-def _is_integer(value: object, least: int, most: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
 @dataclass(slots=True)
@@ -89,6 +37,8 @@ class Session:
     ``next_offset`` where the next batch has to. ``entries`` counts the lines and events that are
     complete, ``open_lines`` are those that are not. ``last_arrival`` is the id of the newest entry
     (``Chunk``). ``ended_us`` is the exit's time since the session began, None while there was none.
+    ``until_us``, which the store knows alone: nothing that is stored was completed at this Unix time or
+    later.
     """
 
     id: bytes
@@ -113,6 +63,7 @@ class Session:
     connected: bool = False
     last_seen_us: int = 0
     last_arrival: int = 0
+    until_us: int = field(default=0, compare=False)
 
     @property
     def exited(self) -> bool:
@@ -162,7 +113,7 @@ class Session:
             "type": about.type,
             "hostname": about.hostname,
             "command": [text_of(word) for word in about.command],
-            "command_base64": _base64_of(about.command),
+            "command_base64": base64_of(about.command),
             "tty": about.tty,
             "started_at": rfc3339(about.started_at_us),
             "ended_at": None if ended_at_us is None else rfc3339(ended_at_us),
@@ -177,6 +128,12 @@ class Session:
             "cols": self.cols,
             "rows": self.rows,
         }
+
+
+def span_of(time_us: int) -> int:
+    """The exponent of the power of two, in microseconds, within which a session is that has come to this
+    time since it began. It changes some 20 times in the life of a pod, so that an index by it is cheap."""
+    return time_us.bit_length()
 
 
 class Chunk(NamedTuple):
@@ -247,36 +204,6 @@ def session_id_of(text: str) -> bytes | None:
     if len(text) != 2 * SESSION_ID_BYTES or not all(digit in "0123456789abcdef" for digit in text):
         return None
     return bytes.fromhex(text)
-
-
-def rfc3339(wall_us: int) -> str:
-    """Unix time in microseconds as RFC 3339 in UTC with milliseconds, at most the year 9999's end."""
-    moment = _EPOCH + timedelta(microseconds=min(wall_us, MAX_WALL_US) // 1000 * 1000)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-
-
-def text_of(word: str) -> str:
-    """A word of a command as text: JSON has no way to write half a surrogate pair, which stands for a
-    byte that is no UTF-8."""
-    return word.encode("utf-8", "replace").decode()
-
-
-def _base64_of(command: tuple[str, ...]) -> list[str] | None:
-    """The words as the bytes that they were; None where all of them are text."""
-    if all(word == text_of(word) for word in command):
-        return None
-    return [
-        base64.b64encode(
-            word.encode("utf-8", "surrogateescape" if _is_escaped(word) else "replace")
-        ).decode("ascii")
-        for word in command
-    ]
-
-
-def _is_escaped(word: str) -> bool:
-    """Whether its surrogates stand for bytes (PEP 383); a hostile shipper's may stand for nothing."""
-    return all(not "\ud800" <= character <= "\udfff" or "\udc80" <= character <= "\udcff"
-               for character in word)  # fmt: skip
 
 
 def command_text(command: tuple[str, ...]) -> str:

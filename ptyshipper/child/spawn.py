@@ -13,10 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from struct import Struct
 
 from ptyshipper.child import monitor
-from ptyshipper.child.program import REPORT, Conduit, Program
+from ptyshipper.child.program import REPORT_BYTES, Conduit, Program, reports_in
 from ptyshipper.child.signals import Pristine
 from ptyshipper.child.stdio import NO_SIZE, Become, StdioPlan, put_null
 from ptyshipper.errors import SpawnError
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from ptyshipper.child.environment import Environment
     from ptyshipper.child.terminal import Terminal
 
-_FAILURE = Struct("=i")
+_FAILURE_BYTES = 4
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _PTY_ROWS, _PTY_COLS = 24, 80
 
@@ -39,6 +38,9 @@ class Command:
 
     ``helper`` is the bundle's own program that execs with any environment, None where there is none:
     what ``os.execve`` can't hand on (two of a name, no name, no value) is then left out.
+
+    ``enter`` is called in the program's process, before its exec and with every signal blocked, and puts
+    it into surroundings that are not ours; it may use the descriptors in ``enter_fds``.
     """
 
     def __init__(
@@ -47,6 +49,8 @@ class Command:
         self.argv = argv
         self.environment = environment
         self.helper = helper
+        self.enter: Callable[[], None] | None = None
+        self.enter_fds: tuple[int, ...] = ()
 
 
 def inherited_fds() -> list[int]:
@@ -167,12 +171,13 @@ class _Start:
 
         monitor_pid, master = self._fork_pty(be_monitor)
         self.close_one(report_write)
-        report = os.read(report_read, REPORT.size)
-        if len(report) < REPORT.size:
+        told = os.read(report_read, REPORT_BYTES)
+        if len(told) < REPORT_BYTES:
             raise OSError(errno.EAGAIN, "the program's session could not be set up")
         self._temporary.remove(report_read)
+        ((_, pid),) = reports_in(told)
         return Program(
-            REPORT.unpack(report)[1],
+            pid,
             master_fd=master,
             conduits=tuple(self._conduits),
             shares_group=False,
@@ -205,7 +210,12 @@ class _Start:
             ["/proc/self/exe"],
             preexec_fn=guarded,
             dimensions=(_PTY_ROWS, _PTY_COLS),
-            pass_fds=(*self._inherited, *self._temporary, *self._targets.values()),
+            pass_fds=(
+                *self._inherited,
+                *self._temporary,
+                *self._targets.values(),
+                *self._command.enter_fds,
+            ),
         )
         pty.closed = True  # else its finaliser would close the master and kill the program
         _KEPT.append(pty)
@@ -235,24 +245,30 @@ class _Start:
             for fd, become in enumerate(self._stdio.become):
                 if become == Become.CLOSED:
                     os.close(fd)
+            if self._command.enter is not None:
+                self._command.enter()
             self._pristine.restore()
             if self._command.helper is not None and not self._command.environment.is_plain:
                 execute_by_helper(self._command, self._command.helper, self._failure_write)
             failure = execute(self._command)
-            os.write(self._failure_write, _FAILURE.pack(failure))
+            self._tell_failure(failure)
         except BaseException:  # whatever it was, a second wrapper must not run on in the child
-            os.write(self._failure_write, _FAILURE.pack(errno.EIO))
+            self._tell_failure(errno.EIO)
         finally:
             os._exit(_NOT_EXECUTABLE)
+
+    def _tell_failure(self, error_number: int) -> None:
+        os.write(self._failure_write, error_number.to_bytes(_FAILURE_BYTES, sys.byteorder))
 
     def raise_failure(self) -> None:
         """Wait for the exec, which closes the failure pipe, or for word of its failure."""
         self.close_one(self._failure_write)
-        told = os.read(self._failure_read, _FAILURE.size)
+        told = os.read(self._failure_read, _FAILURE_BYTES)
         if told:
             for conduit in self._conduits:
                 os.close(conduit.read_fd)
-            raise failure_to_start(self._command.argv[0], _FAILURE.unpack(told)[0])
+            error_number = int.from_bytes(told, sys.byteorder)
+            raise failure_to_start(self._command.argv[0], error_number)
 
     def close_one(self, fd: int) -> None:
         self._temporary.remove(fd)

@@ -58,6 +58,20 @@ class StdioPlan(Fields):
         return Become.TERMINAL in self.become
 
     @property
+    def outside(self) -> list[str]:
+        """What each is outside, as a recording tells it: a ``terminal``, ``closed``, ``stdout`` (2 where it
+        is the same as 1) or ``other``."""
+        found = []
+        for become, is_tty in zip(self.become, self.tty_outside, strict=True):
+            if become == Become.CLOSED:
+                found.append("closed")
+            elif become == Become.SAME_AS_STDOUT:
+                found.append("stdout")
+            else:
+                found.append("terminal" if is_tty else "other")
+        return found
+
+    @property
     def tty_mask(self) -> int:
         """Bit n: the program's descriptor n is a terminal."""
         mask = 0
@@ -81,8 +95,11 @@ def _same_file(one: os.stat_result, other: os.stat_result) -> bool:
     return (one.st_dev, one.st_ino, one.st_rdev) == (other.st_dev, other.st_ino, other.st_rdev)
 
 
-def plan(mode: TtyMode, closed: frozenset[int] = frozenset()) -> StdioPlan:
-    """What the program gets, from what is on 0, 1 and 2 now, and which of them were found closed."""
+def plan(mode: TtyMode, closed: frozenset[int] = frozenset(), *, merges: bool = True) -> StdioPlan:
+    """What the program gets, from what is on 0, 1 and 2 now, and which of them were found closed.
+
+    ``merges``: stdout and stderr become one pipe where they are one file outside.
+    """
     found = [None if fd in closed else _status(fd) for fd in range(3)]
     tty = tuple(status is not None and os.isatty(fd) for fd, status in enumerate(found))
     become = []
@@ -96,7 +113,8 @@ def plan(mode: TtyMode, closed: frozenset[int] = frozenset()) -> StdioPlan:
         else:
             become.append(Become.PTY if mode == "always" else Become.PIPE)
     out, err = found[1], found[2]
-    if become[1:] == [Become.PIPE, Become.PIPE] and out and err and _same_file(out, err):
+    both = become[1:] == [Become.PIPE, Become.PIPE]
+    if merges and both and out and err and _same_file(out, err):
         become[2] = Become.SAME_AS_STDOUT
     piped = any(status and stat.S_ISFIFO(status.st_mode) for status in found[:2])
     return StdioPlan(

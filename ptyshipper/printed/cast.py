@@ -1,10 +1,10 @@
 """Records to an asciicast, version 3 or 2. Pure.
 
 Sources: asciinema's ``docs/manual/asciicast/v3.md`` and ``v2.md``. A header line, then ``[time, code,
-data]``: ``o`` output, ``r`` a resize, ``m`` a marker, ``x`` the exit status (which version 2 does not
-tell of; asciinema's own recorder writes it there, too). In version 3 ``time`` is the seconds since the
-previous event, with 3 decimals; it is the difference of rounded times, so that what rounding takes
-from one event the next one gets. In version 2 it counts from the beginning, with 6.
+data]``: ``o`` output, ``r`` a resize, ``m`` a marker (a gap, a signal), ``x`` the exit status (which
+version 2 does not tell of; asciinema's own recorder writes it there, too). In version 3 ``time`` is the
+seconds since the previous event, with 3 decimals; it is the difference of rounded times, so that what
+rounding takes from one event the next one gets. In version 2 it counts from the beginning, with 6.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from ptyshipper.printed.losses import lost
 from ptyshipper.printed.newlines import NewLines
+from ptyshipper.printed.signals import sent
 from ptyshipper.printed.text import json_text
 from ptyshipper.records import (
     OUTPUT_KINDS,
@@ -23,6 +24,7 @@ from ptyshipper.records import (
     Record,
     read_exited,
     read_resized,
+    read_started,
 )
 
 DEFAULT_COLS, DEFAULT_ROWS = 80, 24
@@ -42,6 +44,10 @@ class CastWriter:
         self._session = session
         self._version = version
         self._last_us = 0
+        self._size = (
+            min(session.get("cols") or DEFAULT_COLS, MAX_SIDE),
+            min(session.get("rows") or DEFAULT_ROWS, MAX_SIDE),
+        )
         # A cut inside a character is mended by the record that follows it on the same stream.
         self._decoders = {
             int(kind): codecs.getincrementaldecoder("utf-8")("replace") for kind in OUTPUT_KINDS
@@ -53,8 +59,7 @@ class CastWriter:
         """The first line."""
         session = self._session
         words = shlex.join(session["command"]).encode("utf-8", "replace").decode()
-        cols = min(session.get("cols") or DEFAULT_COLS, MAX_SIDE)
-        rows = min(session.get("rows") or DEFAULT_ROWS, MAX_SIDE)
+        cols, rows = self._size
         size = (
             {"width": cols, "height": rows}
             if self._version == 2
@@ -75,21 +80,27 @@ class CastWriter:
             payload = record.payload if lines is None else lines.feed(record.payload)
             shown = self._decoders[record.kind].decode(payload)
             return self._event(record.time_us, "o", shown) if shown else ""
-        if record.kind == Kind.RESIZED:
-            size = read_resized(record.payload)
-            # A terminal without a size (0x0) is one that nobody looks at.
-            if not size.cols or not size.rows:
-                return ""
-            cols, rows = min(size.cols, MAX_SIDE), min(size.rows, MAX_SIDE)
-            return self._event(record.time_us, "r", f"{cols}x{rows}")
+        if record.kind in (Kind.STARTED, Kind.RESIZED):
+            return self._resize(record)
         if record.kind == Kind.GAP:
             return self._event(record.time_us, "m", str(lost(record)))
+        if record.kind == Kind.SIGNALLED:
+            return self._event(record.time_us, "m", sent(record))
         if record.kind == Kind.EXITED:
             exit_ = read_exited(record.payload)
             status = 128 + exit_.signal if exit_.signal else exit_.code
             rest = "".join(self._flush(record.time_us))
             return rest + self._event(record.time_us, "x", str(status))
         return ""
+
+    def _resize(self, record: Record) -> str:
+        is_start = record.kind == Kind.STARTED
+        told = read_started(record.payload) if is_start else read_resized(record.payload)
+        size = min(told.cols, MAX_SIDE), min(told.rows, MAX_SIDE)
+        # A terminal without a size (0x0) is one that nobody looks at. The header has the last size.
+        if 0 in size or (is_start and size == self._size):
+            return ""
+        return self._event(record.time_us, "r", f"{size[0]}x{size[1]}")
 
     def finish(self) -> str:
         """What is left of a session that did not exit: characters that were never completed."""

@@ -1,4 +1,4 @@
-"""What the pump asks of whatever takes its records, and one that takes none."""
+"""What the pump asks of whatever takes its records, one that takes none, and two as one."""
 
 from __future__ import annotations
 
@@ -34,3 +34,27 @@ class NoSink:
 
     def flush(self) -> None:
         pass
+
+
+class TwoSinks:
+    """Two as one; only the first may have no room."""
+
+    def __init__(self, first: RecordSink, second: RecordSink) -> None:
+        self._first = first
+        self._second = second
+
+    @property
+    def has_room(self) -> bool:
+        return self._first.has_room
+
+    @property
+    def room_fd(self) -> int:
+        return self._first.room_fd
+
+    def append(self, kind: int, time_us: int, payload: bytes) -> None:
+        self._first.append(kind, time_us, payload)
+        self._second.append(kind, time_us, payload)
+
+    def flush(self) -> None:
+        self._first.flush()
+        self._second.flush()

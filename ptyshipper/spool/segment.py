@@ -148,7 +148,7 @@ class FileSegment:
         segment = cls(path, start, start.offset, os.open(path, flags, 0o600))
         try:
             os.fchmod(segment._write_fd, 0o600)  # the program's umask may forbid even its owner
-            _write_all(segment._write_fd, [_header(session_id, start)], FILE_HEADER_BYTES)
+            write_all(segment._write_fd, [_header(session_id, start)], FILE_HEADER_BYTES)
         except OSError:
             segment.seal()
             segment.delete()
@@ -157,7 +157,7 @@ class FileSegment:
 
     def append(self, buffers: Sequence[bytes], size_bytes: int) -> None:
         try:
-            _write_all(self._write_fd, buffers, size_bytes)
+            write_all(self._write_fd, buffers, size_bytes)
         except OSError:
             # So that no torn record is left in the middle of the session. Where even this fails,
             # what stands behind the end is not read: the segment that follows begins there.
@@ -242,7 +242,7 @@ def _header(session_id: bytes, start: Mark) -> bytes:
     return fields + _CRC.pack(crc32(fields))
 
 
-def _write_all(fd: int, buffers: Sequence[bytes], size_bytes: int) -> None:
+def write_all(fd: int, buffers: Sequence[bytes], size_bytes: int) -> None:
     """Write all of it, however often the kernel takes only a part."""
     written = os.writev(fd, buffers) if len(buffers) <= _IOV_MAX else 0
     if written == size_bytes:

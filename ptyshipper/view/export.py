@@ -9,8 +9,9 @@ from typing import BinaryIO
 from ptyshipper.errors import UsageError
 from ptyshipper.printed.exports import FORMATS, Export
 from ptyshipper.records import Record
-from ptyshipper.view.client import Backend, Session
-from ptyshipper.view.output import ends_quietly
+from ptyshipper.view.client import Session
+from ptyshipper.view.output import ends_quietly, tell
+from ptyshipper.view.source import find
 
 
 @ends_quietly
@@ -18,18 +19,18 @@ def export(data_dir: Path, session: str, *, format: str, out: BinaryIO) -> int:
     """Write a session, as far as it is stored, to ``out``.
 
     Args:
-        session: an id, its first digits (4 at least), or ``latest``.
+        session: an id, its first digits (4 at least), ``latest``, or a recording's path.
         format: one of ``FORMATS``.
 
     Raises:
-        BackendError, UsageError: no backend, no such session or format.
+        BackendError, RecordingError, UsageError: no backend, no such session or format.
     """
     if format not in FORMATS:
         raise UsageError(f"no format is called {format!r}; there are {', '.join(FORMATS)}")
-    backend = Backend(data_dir)
-    found = backend.find(session)
-    out.writelines(_written(FORMATS[format].make(found), backend.records(found["id"])))
+    source = find(data_dir, session)
+    out.writelines(_written(FORMATS[format].make(source.session), source.records()))
     out.flush()
+    tell(source.notice)
     return 0
 
 

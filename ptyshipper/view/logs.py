@@ -11,8 +11,9 @@ from ptyshipper.printed.lines import Line, LineAssembler
 from ptyshipper.printed.losses import Lost, lost
 from ptyshipper.printed.shown import Clock, json_line, text_line
 from ptyshipper.records import OUTPUT_KINDS, STREAM_NAMES, Kind, Record
-from ptyshipper.view.client import Backend, Session
-from ptyshipper.view.output import ends_quietly, is_person, wants_colours
+from ptyshipper.view.client import Session
+from ptyshipper.view.output import ends_quietly, is_person, tell, wants_colours
+from ptyshipper.view.source import find
 
 
 @ends_quietly
@@ -29,7 +30,7 @@ def logs(
     """Write a session's output to stdout.
 
     Args:
-        session: an id, its first digits (4 at least), or ``latest``.
+        session: an id, its first digits (4 at least), ``latest``, or a recording's path.
         follow: go on until the session has ended.
         timestamps: each line with its time, RFC 3339 in UTC.
         stream: ``stdout``, ``stderr`` or ``tty`` alone.
@@ -41,20 +42,23 @@ def logs(
         0; with ``raw``, 1 where bytes of the program are missing.
 
     Raises:
-        BackendError, UsageError: no backend, no such session.
+        BackendError, RecordingError, UsageError: no backend, no such session.
     """
-    backend = Backend(data_dir)
-    found = backend.find(session)
-    items = backend.records(found["id"], follow=follow)
+    source = find(data_dir, session)
+    items = source.records(follow=follow)
     out = sys.stdout.buffer
     if raw:
-        return _copy(items, stream, out, flush=follow)
-    clock = Clock(found)
+        status = _copy(items, stream, out, flush=follow)
+        tell(source.notice)
+        return status
+    clock = Clock(source.session)
     show = _Shower(as_json, timestamps, clock)
     for complete in complete_lines(items, clock, stream):
         out.writelines(show(each) for each in complete)
         if follow and complete:
             out.flush()
+    out.flush()
+    tell(source.notice)
     return 0
 
 

@@ -25,6 +25,12 @@ def wants_colours(stream: TextIO) -> bool:
     return is_person(stream) and not os.environ.get("NO_COLOR")
 
 
+def tell(notice: str) -> None:
+    """Say something beside the output, where there is something to say."""
+    if notice:
+        print(f"ptyshipper: {notice}", file=sys.stderr)
+
+
 def ends_quietly(command: Callable[P, int]) -> Callable[P, int]:
     """A closed pipe (``| head``) or ^C ends ``command`` without a word, with the usual status."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
 import signal
 import sys
 import termios
@@ -17,9 +18,10 @@ from ptyshipper.errors import UsageError
 from ptyshipper.printed.losses import lost
 from ptyshipper.printed.newlines import NewLines
 from ptyshipper.records import OUTPUT_KINDS, Kind, Record, read_resized
-from ptyshipper.view.client import Backend, Session
+from ptyshipper.view.client import Session
 from ptyshipper.view.output import ends_quietly, is_person
 from ptyshipper.view.screen import ENTER, LEAVE, ScreenFilter
+from ptyshipper.view.source import find
 
 REPLAY_BYTES = 4 << 20
 """How much of the past is shown first. A program that draws a screen redraws it within much less."""
@@ -41,20 +43,20 @@ def watch(data_dir: Path, session: str) -> int:
     """Show a session in this terminal, its past first, until it ends or q or ^C is typed.
 
     Args:
-        session: an id, its first digits (4 at least), or ``latest``.
+        session: an id, its first digits (4 at least), ``latest``, or a recording's path.
 
     Returns:
         0, or 128 + n where signal n ended it.
 
     Raises:
-        BackendError, UsageError: no backend, no such session, or stdout is no terminal.
+        BackendError, RecordingError, UsageError: no backend, no such session, or stdout is no terminal.
     """
     if not is_person(sys.stdout):
         raise UsageError(
             "watch shows a session on a terminal; 'ptyshipper logs -f' writes to a pipe"
         )
-    backend = Backend(data_dir)
-    found = backend.find(session)
+    source = find(data_dir, session)
+    found = source.session
     # An offset counts the records' headers too: this begins a little earlier than it says.
     offset = max(0, found["bytes"] + found["lost_bytes"] - REPLAY_BYTES)
     screen = _Screen(found, os.get_terminal_size(sys.stdout.fileno()))
@@ -68,7 +70,7 @@ def watch(data_dir: Path, session: str) -> int:
             _keys_leave(keyboard, left),
         ):
             try:
-                ended = _show(backend.records(found["id"], offset, follow=True), screen)
+                ended = _show(source.records(offset, follow=True), screen)
             finally:
                 _put_to_rights()
     except _Stopped as stopped:
@@ -78,7 +80,7 @@ def watch(data_dir: Path, session: str) -> int:
         print(f"ptyshipper: {screen.misfit}", file=sys.stderr)
     if ended is not None:
         print(
-            f"ptyshipper: {_how_it_ended(ended)}; read it back: ptyshipper logs {ended['id'][:12]}"
+            f"ptyshipper: {_how_it_ended(ended)}; read it back: ptyshipper logs {shlex.quote(source.label)}"
         )
     return 0
 

@@ -130,6 +130,13 @@ def test_start_tells_the_window() -> None:
     assert digest(output(b"x"), 0).window is None
 
 
+def test_window_is_the_last_one_that_somebody_looks_at() -> None:
+    sizes = ((100, 30), (90, 20), (0, 0))
+    resizes = b"".join(encode(Kind.RESIZED, 1, records.resized(*size)) for size in sizes)
+    assert digest(start_record(120, 40) + resizes, 0).window == (90, 20)
+    assert digest(encode(Kind.RESIZED, 1, records.resized(0, 0)), 0).window is None
+
+
 def test_signal_that_no_system_has_is_refused() -> None:
     """64 is the last real-time signal."""
     assert digest(exit_record(0, 64), 0).exited == (Exited(0, 64, False), 2_500_000)

@@ -6,8 +6,15 @@ import asyncio
 
 from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.digest import NO_LINES
-from ptyshipper.backend.fanout import ALL_QUEUES_BYTES, QUEUE_BYTES, Fanout
+from ptyshipper.backend.fanout import (
+    ALL_QUEUES_BYTES,
+    MAX_CHANGED,
+    QUEUE_BYTES,
+    Changed,
+    Fanout,
+)
 from ptyshipper.backend.session import Chunk
+from ptyshipper.backend.store.base import News
 
 SESSION, OTHER = bytes(16), bytes(15) + b"\x01"
 APP = 7
@@ -22,7 +29,7 @@ def test_chunk_is_taken_at_its_offset_only() -> None:
     fanout = Fanout()
     viewer = fanout.subscribe(SESSION)
     for first in (0, 10, 20):
-        fanout.publish(SESSION, APP, chunk(first, 10))
+        fanout.publish(SESSION, chunk(first, 10))
     assert viewer.take(5) is None  # history holds 5 to 10: only the store can give it
     assert viewer.take(10) == chunk(10, 10)
     assert viewer.take(30) is None
@@ -32,7 +39,7 @@ def test_chunk_is_taken_at_its_offset_only() -> None:
 def test_other_sessions_do_not_reach_a_viewer() -> None:
     fanout = Fanout()
     viewer = fanout.subscribe(SESSION)
-    fanout.publish(OTHER, APP, chunk(0, 10))
+    fanout.publish(OTHER, chunk(0, 10))
     assert viewer.take(0) is None
 
 
@@ -42,28 +49,58 @@ def test_slow_viewer_loses_its_queue_and_nothing_else() -> None:
     slow, quick = fanout.subscribe(SESSION), fanout.subscribe(SESSION)
     size = QUEUE_BYTES // 4
     for index in range(6):
-        fanout.publish(SESSION, APP, chunk(index * size, size))
+        fanout.publish(SESSION, chunk(index * size, size))
         assert quick.take(index * size) is not None
     assert slow.take(0) is None
     assert slow.take(4 * size) == chunk(4 * size, size)
 
 
-def test_app_is_woken_by_each_of_its_sessions() -> None:
-    """And by no other's; it is handed no chunk, since they come in no order that it could use."""
+def test_app_is_told_which_of_its_sessions_changed() -> None:
+    """And of no other's; first of all that any may have, before it began to listen."""
 
     async def scenario() -> list[bool]:
         fanout = Fanout()
         watching, other = fanout.subscribe_app(APP), fanout.subscribe_app(APP + 1)
-        fanout.publish(SESSION, APP, chunk(0, 10))
-        fanout.publish(OTHER, APP, None)
-        fanout.publish(OTHER, None, None)
-        assert watching.take(0) is None
+        assert watching.take() is None
+        fanout.hear(News([(SESSION, APP), (OTHER, APP)], 40, is_own=True))
+        fanout.hear(News([(bytes(16), None)], 41, is_own=False))
+        assert watching.take() == Changed(frozenset((SESSION, OTHER)), 41)
+        assert watching.take() == Changed(frozenset(), 41)
         woken = [await viewer.wait(0.01) for viewer in (watching, watching, other)]
-        fanout.unsubscribe(APP, watching)
-        fanout.publish(SESSION, APP, None)
+        fanout.unsubscribe_app(APP, watching)
+        fanout.hear(News([(SESSION, APP)], 42, is_own=False))
         return [*woken, await watching.wait(0.01)]
 
     assert asyncio.run(scenario()) == [True, False, False, False]
+
+
+def test_app_of_which_too_much_changes_is_told_to_look_at_all() -> None:
+    fanout = Fanout()
+    watching = fanout.subscribe_app(APP)
+    watching.take()
+    names = [(number.to_bytes(16), APP) for number in range(MAX_CHANGED)]
+    fanout.hear(News(names, 1, is_own=False))
+    fanout.hear(News(names, 2, is_own=False))
+    assert watching.take() == Changed(frozenset(name for name, _ in names), 2)
+    fanout.hear(News([*names, (MAX_CHANGED.to_bytes(16), APP)], 3, is_own=False))
+    assert watching.take() is None
+    fanout.wake_all()
+    assert watching.take() is None
+    assert watching.take() == Changed(frozenset(), 3)
+
+
+def test_viewer_is_woken_by_others_commits_and_not_twice_by_its_own() -> None:
+    """Of those it was handed the chunk already."""
+
+    async def scenario() -> list[bool]:
+        fanout = Fanout()
+        viewer, woken = fanout.subscribe(SESSION), list[bool]()
+        for is_own in (True, False):
+            fanout.hear(News([(SESSION, APP)], 1, is_own))
+            woken.append(await viewer.wait(0.01))
+        return woken
+
+    assert asyncio.run(scenario()) == [False, True]
 
 
 def test_everybody_is_woken_where_commits_may_have_gone_unheard() -> None:
@@ -72,7 +109,7 @@ def test_everybody_is_woken_where_commits_may_have_gone_unheard() -> None:
     async def scenario() -> list[bool]:
         fanout = Fanout()
         viewers = [fanout.subscribe(SESSION), fanout.subscribe(OTHER), fanout.subscribe_app(APP)]
-        fanout.publish(SESSION, None, chunk(0, 10))
+        fanout.publish(SESSION, chunk(0, 10))
         await viewers[0].wait(5)
         fanout.wake_all()
         woken = [await viewer.wait(5) for viewer in viewers]
@@ -88,7 +125,7 @@ def test_unsubscribed_viewer_gets_nothing() -> None:
     viewer = fanout.subscribe(SESSION)
     fanout.unsubscribe(SESSION, viewer)
     fanout.unsubscribe(SESSION, viewer)
-    fanout.publish(SESSION, APP, chunk(0, 10))
+    fanout.publish(SESSION, chunk(0, 10))
     assert viewer.take(0) is None
 
 
@@ -99,7 +136,7 @@ def test_commit_between_look_and_wait_is_not_missed() -> None:
         loop = asyncio.get_running_loop()
         fanout = Fanout()
         viewer = fanout.subscribe(SESSION)
-        fanout.publish(SESSION, APP, None)
+        fanout.publish(SESSION)
         began_s = loop.time()
         await viewer.wait(5)
         woken_s = loop.time()
@@ -118,11 +155,11 @@ def test_all_viewers_together_hold_no_more_than_their_share() -> None:
     ids = [number.to_bytes(16) for number in range(2 * ALL_QUEUES_BYTES // QUEUE_BYTES)]
     slow = [fanout.subscribe(session_id) for session_id in ids]
     for session_id in ids:
-        fanout.publish(session_id, None, chunk(0, QUEUE_BYTES))
+        fanout.publish(session_id, chunk(0, QUEUE_BYTES))
     assert fanout.queued_bytes == ALL_QUEUES_BYTES
     assert slow[0].take(0) is not None
     assert slow[-1].take(0) is None
-    fanout.publish(ids[-1], None, chunk(QUEUE_BYTES, QUEUE_BYTES))
+    fanout.publish(ids[-1], chunk(QUEUE_BYTES, QUEUE_BYTES))
     assert slow[-1].take(QUEUE_BYTES) is not None, "there is room again"
     assert counts.viewer_resyncs == 0, "nobody lost what it had"
     for session_id, viewer in zip(ids, slow, strict=True):
@@ -134,8 +171,8 @@ def test_a_resync_is_counted() -> None:
     counts = Counts()
     fanout = Fanout(counts)
     viewer = fanout.subscribe(SESSION)
-    fanout.publish(SESSION, None, chunk(0, QUEUE_BYTES))
-    fanout.publish(SESSION, None, chunk(QUEUE_BYTES, 10))
+    fanout.publish(SESSION, chunk(0, QUEUE_BYTES))
+    fanout.publish(SESSION, chunk(QUEUE_BYTES, 10))
     assert counts.viewer_resyncs == 1
     assert viewer.take(QUEUE_BYTES) == chunk(QUEUE_BYTES, 10)
     assert fanout.queued_bytes == 0

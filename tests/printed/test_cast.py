@@ -50,9 +50,18 @@ def test_session_of_every_kind_of_record() -> None:
     assert found == [
         (0.001, "o", "hi\r\n"),
         (0.001, "r", "100x30"),
-        (0.001, "m", "400 bytes lost: the spool was full"),
+        (0.001, "m", "SIGTERM sent"),
+        (0.0, "m", "400 bytes lost: the spool was full"),
         (0.001, "x", "3"),
     ]
+
+
+def test_size_at_the_start_is_told_where_it_was_another() -> None:
+    """A session's own size is its last."""
+    start = Record(Kind.STARTED, 0, records.started(0, 100, 30, 7))
+    assert events(start) == [(0.0, "r", "100x30")]
+    writer = CastWriter({**SESSION, "cols": 100, "rows": 30})
+    assert writer.feed(start) == ""
 
 
 def test_size_is_one_that_a_player_can_bear() -> None:

@@ -2,6 +2,7 @@
  *
  *   report FILE    write all it can find out about itself, as JSON ("-": to stdout)
  *   say TEXT       write a line to stdout          err TEXT       ... to stderr
+ *   buffer TEXT    write a line to stdout by way of libc, which keeps it until it has to go
  *   bytes          write every byte value to stdout, and three line ends
  *   isatty         write "isatty" and for each of 0, 1, 2 whether it is a terminal
  *   nap MS         sleep                           read           write the next line of stdin
@@ -488,6 +489,8 @@ int main(int argc, char **argv)
             print(1, "%s\n", ARGUMENT);
         else if (IS("err"))
             print(2, "%s\n", ARGUMENT);
+        else if (IS("buffer"))
+            puts(ARGUMENT);
         else if (IS("bytes"))
             say_bytes();
         else if (IS("isatty"))

@@ -41,8 +41,9 @@ _NOT_AS_WRITTEN = re.compile(
 
 
 class Wanted(NamedTuple):
-    """Which entries are asked for: from ``from_number`` on, of one stream (events are of all), those that
-    hold ``needle``. What is not asked for is counted, not made."""
+    """Which entries are asked for: from ``from_number`` on, of one stream (events are of all; of the stream
+    ``EVENTS_ALONE`` there are no lines), those that hold ``needle``. What is not asked for is counted,
+    not made."""
 
     from_number: int = 0
     stream: str | None = None
@@ -50,6 +51,7 @@ class Wanted(NamedTuple):
 
 
 EVERYTHING = Wanted()
+EVENTS_ALONE = "none"
 
 
 def _text(data: bytes | bytearray, size_bytes: int) -> str:
@@ -209,7 +211,7 @@ class Derivation:
             line.add(payload[:newline] if newline >= 0 else payload)
             if newline < 0:
                 return
-            yield from self._complete(source, line)
+            yield from self._complete(source, line, time_us)
             at = newline + 1
         if at <= last:
             yield from self._whole_lines(source, time_us, payload[at:last])
@@ -217,18 +219,28 @@ class Derivation:
             line = self._open[source] = _Open(source, offset, time_us)
             line.add(payload[last + 1 :])
 
-    def _complete(self, source: int, line: _Open) -> Iterator[Entry]:
+    def _complete(self, source: int, line: _Open, time_us: int) -> Iterator[Entry]:
         number, self.number = self.number, self.number + 1
         self._open[source] = None
         if number >= self.wanted.from_number and self.wanted.stream in (None, STREAMS[source]):
-            entry = self._line(number, source, line)
+            entry = self._line(number, source, line, time_us)
             if self.wanted.needle is None or self.wanted.needle.is_in(entry.text):
                 yield entry
 
-    def _line(self, number: int | None, source: int, line: _Open) -> Entry:
+    def _line(self, number: int | None, source: int, line: _Open, completed_us: int = 0) -> Entry:
         text, is_truncated = line.text()
         id = None if number is None else self._id(number)
-        return Entry(number, id, line.time_us, "line", STREAMS[source], text, is_truncated)
+        return Entry(
+            number,
+            id,
+            line.time_us,
+            "line",
+            STREAMS[source],
+            text,
+            is_truncated,
+            None,
+            completed_us,
+        )
 
     def _whole_lines(self, source: int, time_us: int, block: bytes) -> Iterator[Entry | None]:
         """The lines of ``block``, whose last newline is left out. Of all that is done here, this is done
@@ -254,20 +266,21 @@ class Derivation:
         for shown, is_cut in lines:
             number, self.number = self.number, self.number + 1
             if needle is None or needle.is_in(shown):
-                yield Entry(number, self._id(number), time_us, "line", name, shown, is_cut)
+                id = self._id(number)
+                yield Entry(number, id, time_us, "line", name, shown, is_cut, None, time_us)
             elif is_terminal:
                 yield None
 
     def _event(self, record: Record) -> Iterator[Entry]:
         if record.kind in (_GAP, _EXITED):
             for source, line in self._begun():
-                yield from self._complete(source, line)
+                yield from self._complete(source, line, record.time_us)
         number, self.number = self.number, self.number + 1
         if number >= self.wanted.from_number:
             kind, text, fields = EVENTS[record.kind](record)
             if self.wanted.needle is None or self.wanted.needle.is_in(text):
-                id = self._id(number)
-                yield Entry(number, id, record.time_us, kind, None, text, False, fields)
+                id, at_us = self._id(number), record.time_us
+                yield Entry(number, id, at_us, kind, None, text, False, fields, at_us)
 
     def _id(self, number: int) -> int:
         at = bisect_right(self._ids, (number, MAX_INTEGER)) - 1

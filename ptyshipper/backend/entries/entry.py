@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from signal import Signals
 from typing import Any, NamedTuple
 
 from ptyshipper.backend.session import MAX_WALL_US
 from ptyshipper.printed.losses import lost
+from ptyshipper.printed.signals import sent, signal_name
 from ptyshipper.records import (
     Kind,
     Record,
@@ -24,9 +24,9 @@ STREAMS = ("stdout", "stderr", "tty")
 class Entry(NamedTuple):
     """A line (of ``stream``), or an event (``stream`` is None).
 
-    ``number`` and ``id`` are None while the line's newline is yet to come. ``time_us`` is that of its
-    first byte, since the session began. ``text`` is the line as a reader sees it, or the event in words;
-    ``is_truncated``: it is not all of the line. ``fields`` are an event's own.
+    ``number`` and ``id`` are None while the line's newline is yet to come. ``time_us`` is that of its first
+    byte, ``completed_us`` that of its last, since the session began. ``text`` is the line as a reader sees
+    it, or the event in words; ``is_truncated``: it is not all of the line. ``fields`` are an event's own.
     """
 
     number: int | None
@@ -37,6 +37,7 @@ class Entry(NamedTuple):
     text: str
     is_truncated: bool = False
     fields: dict[str, Any] | None = None
+    completed_us: int = 0
 
 
 class Event(NamedTuple):
@@ -54,8 +55,7 @@ def _resized(record: Record) -> Event:
 
 
 def _signalled(record: Record) -> Event:
-    number = read_signalled(record.payload)
-    return Event("signalled", f"{signal_name(number)} sent", {"signal": number})
+    return Event("signalled", sent(record), {"signal": read_signalled(record.payload)})
 
 
 def _exited(record: Record) -> Event:
@@ -80,14 +80,6 @@ EVENTS: dict[int, Callable[[Record], Event]] = {
     Kind.GAP: _gap,
 }
 """The kinds of records that are entries of their own."""
-
-
-def signal_name(number: int) -> str:
-    """As in ``kill -l``, with SIG; real-time signals have no names."""
-    try:
-        return Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def as_json(entry: Entry, started_at_us: int) -> dict[str, Any]:

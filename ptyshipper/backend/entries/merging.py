@@ -3,6 +3,8 @@
 A reader has seen everything up to an id. What a store lets one read by now, the *horizon*, is looked up
 before the sessions are: an entry beyond it may have one before it, in a session that was read already, and
 waits for the next round.
+
+A round looks at the sessions that are known to have changed; where that is not known, at all of them.
 """
 
 from __future__ import annotations
@@ -14,9 +16,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from typing import NamedTuple
 
+from ptyshipper.backend.entries.derive import EVERYTHING, Wanted
 from ptyshipper.backend.entries.entry import Entry
 from ptyshipper.backend.entries.reading import Reader, Scan, Span
 from ptyshipper.backend.entries.seek import number_by_id
+from ptyshipper.backend.fanout import Changed
 from ptyshipper.backend.session import Session
 from ptyshipper.backend.store.base import Query, Store
 
@@ -32,6 +36,13 @@ _COLOURS = re.compile(r"\x1b\[[0-9;:]*m")
 _STREAMS = {"stdout": "stdout", "stderr": "stderr", "tty": "stdout", None: "stderr"}
 """Where what is told of a session goes where there are only two streams: a terminal to the first, and a
 gap, which no stream has, to the second."""
+
+
+class Found(NamedTuple):
+    """An entry, and whose it is."""
+
+    session: Session
+    entry: Entry
 
 
 class Told(NamedTuple):
@@ -57,11 +68,12 @@ def told(session: Session, entry: Entry) -> Told | None:
 class _Ahead:
     """A session that is read: what was read of it and not told yet."""
 
-    def __init__(self, reader: Reader, session: Session, number: int) -> None:
+    def __init__(self, reader: Reader, session: Session, number: int, wanted: Wanted) -> None:
         self.session = session
         self.entries = list[Entry]()  # the next one is the last
         self._reader = reader
         self._number = number
+        self._wanted = wanted
         self._scan: Scan | None = None
         self._slices: AsyncGenerator[list[Entry], None] | None = None
 
@@ -69,7 +81,7 @@ class _Ahead:
         """The id of the next entry; None where nothing more is stored by now."""
         while not self.entries:
             if self._scan is None:
-                self._scan = await self._reader.scan(self.session, self._number)
+                self._scan = await self._reader.scan(self.session, self._number, self._wanted)
             if self._slices is None:
                 self._slices = self._scan.slices()
             found = await anext(self._slices, None)
@@ -94,41 +106,65 @@ class Merge:
     ``after`` moves on with what is told.
     """
 
-    def __init__(self, store: Store, reader: Reader, query: Query, after: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        reader: Reader,
+        query: Query,
+        after: int,
+        wanted: Wanted = EVERYTHING,
+    ) -> None:
         self._store = store
         self._reader = reader
         self._query = query
+        self._wanted = wanted
         self.after = after
         self._read: dict[int, _Ahead] = {}
 
-    async def portions(self) -> AsyncIterator[list[Told]]:
-        """All that is readable by now, in order; called again, it goes on there."""
-        horizon = await self._store.horizon()
+    async def portions(self, changed: Changed | None = None) -> AsyncIterator[list[Found]]:
+        """All that is readable by now, in order; called again, it goes on there.
+
+        Args:
+            changed: of which sessions there is something new up to that horizon, since the last call
+                began; None: any session may have changed.
+        """
+        horizon = await self._store.horizon() if changed is None else changed.horizon
         if horizon <= self.after:
             return
         round_ = _Round(horizon)
-        query = replace(self._query, changed_after=self.after)
-        async for session in _every(self._store, query):
+        async for session in self._sessions(changed):
             ahead = self._read.get(session.number)
             if ahead is None:
                 number = await number_by_id(self._store, session, self.after)
-                ahead = _Ahead(self._reader, session, number)
+                ahead = _Ahead(self._reader, session, number, self._wanted)
             ahead.session = session
             await round_.add(ahead)
         self._read = round_.sessions  # what did not change is found again by its id
-        portion = list[Told]()
+        portion = list[Found]()
         while (found := await round_.next()) is not None:
-            line = told(*found)
-            if line is not None:
-                portion.append(line)
+            portion.append(found)
             if len(portion) >= PORTION:
-                self.after = portion[-1].id
+                self.after = found.entry.id or 0
                 yield portion
                 portion = []
         if portion:
-            self.after = portion[-1].id
+            self.after = portion[-1].entry.id or 0
             yield portion
         self.after = horizon
+
+    async def _sessions(self, changed: Changed | None) -> AsyncIterator[Session]:
+        if changed is None:
+            async for session in _every(
+                self._store, replace(self._query, changed_after=self.after)
+            ):
+                yield session
+            return
+        session_ids = list(changed.session_ids)
+        for at in range(0, len(session_ids), LISTED):
+            for session in await self._store.load_all(session_ids[at : at + LISTED]):
+                if self._query.wants(session):
+                    yield session
+            await asyncio.sleep(0)
 
 
 class _Round:
@@ -153,7 +189,7 @@ class _Round:
                 return
         await ahead.let_go()
 
-    async def next(self) -> tuple[Session, Entry] | None:
+    async def next(self) -> Found | None:
         """The next entry of all; None where nothing more is to be told."""
         while self._waiting:
             id, number = heapq.heappop(self._waiting)
@@ -162,7 +198,7 @@ class _Round:
             entry = ahead.entries.pop() if is_here else None
             await self.add(ahead)
             if entry is not None:  # else retention has deleted it
-                return ahead.session, entry
+                return Found(ahead.session, entry)
         return None
 
 

@@ -107,13 +107,18 @@ class Reader:
         return Scan(self._store, self._turns, session, derivation, offset)
 
     async def page_from(
-        self, session: Session, span: Span, limit: int, stream: str | None = None
+        self,
+        session: Session,
+        span: Span,
+        limit: int,
+        wanted: Wanted = EVERYTHING,
+        within_s: float = PAGE_WITHIN_S,
     ) -> Page:
         """The first ``limit`` entries of ``span``, or fewer, with at least one if there is any soon."""
         clock = asyncio.get_running_loop().time
-        deadline_s = clock() + PAGE_WITHIN_S
+        deadline_s = clock() + within_s
         entries, size, end = list[Entry](), 0, span.end
-        scan = await self.scan(session, span.begin, Wanted(stream=stream))
+        scan = await self.scan(session, span.begin, wanted)
         async for found in scan.slices():
             for entry in found:
                 assert entry.number is not None
@@ -131,19 +136,24 @@ class Reader:
         return Page(entries, unfinished, span.begin, scan.number, True)
 
     async def page_before(
-        self, session: Session, span: Span, limit: int, stream: str | None = None
+        self,
+        session: Session,
+        span: Span,
+        limit: int,
+        wanted: Wanted = EVERYTHING,
+        within_s: float = PAGE_WITHIN_S,
     ) -> Page:
         """The last ``limit`` entries of ``span``, or fewer; without an end, those at the end of what is
         stored. Backwards by chunks, so that no more is read than is told."""
         clock = asyncio.get_running_loop().time
-        deadline_s = clock() + PAGE_WITHIN_S
+        deadline_s = clock() + within_s
         is_tail, is_full = span.end is None, False
         begin = end = session.entries if span.end is None else span.end
         entries, unfinished = list[Entry](), list[Entry]()
         while is_tail or (begin > span.begin and not is_full and clock() < deadline_s):
             missing, until = limit - len(entries), begin
-            begin = await self._earlier(session, span, until, missing, stream)
-            scan = await self.scan(session, begin, Wanted(stream=stream))
+            begin = await self._earlier(session, span, until, missing, wanted)
+            scan = await self.scan(session, begin, wanted)
             part = deque[Entry](maxlen=missing)
             async for found in scan.slices():
                 part.extend(e for e in found if is_tail or (e.number or 0) < until)
@@ -160,12 +170,13 @@ class Reader:
         return Page(entries, unfinished, begin, end, span.end is None)
 
     async def _earlier(
-        self, session: Session, span: Span, before: int, missing: int, stream: str | None
+        self, session: Session, span: Span, before: int, missing: int, wanted: Wanted
     ) -> int:
         """Where to begin so that something before ``before`` is read, not much more than ``missing``."""
         chunk = await last_chunk(self._store, session, lambda c: c.first_entry < before)
         begin = span.begin if chunk is None else min(chunk.first_entry, before - 1)
-        return max(span.begin, begin, 0 if stream else before - missing)
+        is_all = wanted.stream is None and wanted.needle is None
+        return max(span.begin, begin, before - missing if is_all else 0)
 
 
 def _last_of(entries: list[Entry], max_bytes: int) -> list[Entry]:

@@ -312,7 +312,7 @@ class Committer:
         for index, write in enumerate(writes):  # viewers first: an ACK may wait, a reader's eye not
             if index not in done.refused:
                 session = write.session
-                self._fanout.publish(session.id, session.app_id, done.chunks[index])
+                self._fanout.publish(session.id, done.chunks[index])
         for waiting, opened in zip(asked, done.sessions, strict=True):
             if waiting.answer.done():
                 continue
@@ -321,6 +321,7 @@ class Committer:
                 self._explaining.add(explaining)
                 explaining.add_done_callback(self._explaining.discard)
             else:
+                self._fanout.publish(opened.id)
                 waiting.answer.set_result(opened)
         now_s, now_us = time.monotonic(), time.time_ns() // 1000
         for index, each in enumerate(taken):

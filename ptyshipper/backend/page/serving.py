@@ -1,4 +1,4 @@
-"""``/`` and ``/assets/{name}``: the page, the same for everybody.
+"""The page under the addresses of its views, and ``/assets/{name}``: the same for everybody.
 
 It holds nothing that is not in the package. What it shows it asks the API for, which knows who may read.
 """
@@ -16,7 +16,8 @@ from starlette.responses import Response
 
 from ptyshipper.backend.viewers.answers import Endpoint, refusal
 from ptyshipper.backend.viewers.openapi import ERROR, Answer, Operation
-from ptyshipper.backend.viewers.parameters import text
+from ptyshipper.backend.viewers.parameters import Parameter, integer, text
+from ptyshipper.backend.viewers.schemas import ID
 
 BUILT = Path(__file__).parent / "built"
 PAGE_NAME = "index.html"
@@ -25,10 +26,19 @@ _MEDIA_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
 }
+_APP = integer("app", "the app", 1 - 2**53, 2**53 - 1, place="path")  # what a browser can count
+_VIEWS: dict[str, tuple[str, tuple[Parameter, ...]]] = {
+    "/": ("sessions", ()),
+    "/sessions/{id}": ("what a session printed", (ID,)),
+    "/sessions/{id}/terminal": ("a session's terminal", (ID,)),
+    "/apps/{app}": ("what an app's pods printed", (_APP,)),
+}
+"""``page/src/router.ts`` tells them apart. Whether there is such a session is for the API to say, which
+knows who asks."""
 _POLICY = "; ".join(
     (
         "default-src 'none'",
-        "script-src 'self'",
+        "script-src 'self' 'wasm-unsafe-eval'",  # the player's terminal is WebAssembly
         "style-src 'self'",
         "img-src 'self'",
         "connect-src 'self'",
@@ -76,8 +86,17 @@ def read_files(directory: Path) -> dict[str, File]:
 def operations(files: dict[str, File]) -> list[Operation]:
     """The page, and what it is made of."""
 
-    async def page(request: Request) -> Response:
-        return _sent(files[PAGE_NAME], request)
+    def view(path: str) -> Operation:
+        what, parameters = _VIEWS[path]
+
+        async def page(request: Request) -> Response:
+            # A person gets the page all the same, which says that there is none.
+            is_there = all(_can_be(each, request.path_params[each.name]) for each in parameters)
+            status = HTTPStatus.OK if is_there else HTTPStatus.NOT_FOUND
+            return _sent(files[PAGE_NAME], request, status)
+
+        missing = {404: Answer("there can be none", _MEDIA_TYPES[".html"])} if parameters else {}
+        return _open(path, f"The page: {what}", page, {**shown, **missing}, *parameters)
 
     async def asset(request: Request) -> Response:
         name = request.path_params["name"]
@@ -95,7 +114,7 @@ def operations(files: dict[str, File]) -> list[Operation]:
     }
     name = text("name", "the file", 255, place="path")
     return [
-        _open("/", "The page: sessions", page, shown),
+        *map(view, _VIEWS),
         _open("/assets/{name}", "What the page is made of", asset, sent, name),
     ]
 
@@ -112,9 +131,17 @@ def _file(name: str, body: bytes, packed: bytes) -> File:
     return File(body, packed, _MEDIA_TYPES[Path(name).suffix], cache, etag)
 
 
-def _sent(file: File, request: Request) -> Response:
+def _can_be(parameter: Parameter, given: str) -> bool:
+    try:
+        parameter.read(given)
+    except ValueError:
+        return False
+    return True
+
+
+def _sent(file: File, request: Request, status: HTTPStatus = HTTPStatus.OK) -> Response:
     headers = {**_FIXED, "cache-control": file.cache, "etag": file.etag}
-    if file.etag in re.split(
+    if status == HTTPStatus.OK and file.etag in re.split(
         r"\s*,\s*", request.headers.get("if-none-match", "").replace("W/", "")
     ):
         return Response(status_code=HTTPStatus.NOT_MODIFIED.value, headers=headers)
@@ -122,7 +149,7 @@ def _sent(file: File, request: Request) -> Response:
     if file.packed and re.search(r"\bgzip\b(?!\s*;\s*q=0(?:\.0*)?\s*(?:,|$))", _encodings(request)):
         body = file.packed
         headers["content-encoding"] = "gzip"
-    return Response(body, headers=headers, media_type=file.media_type)
+    return Response(body, status.value, headers, file.media_type)
 
 
 def _encodings(request: Request) -> str:

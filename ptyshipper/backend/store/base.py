@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from ptyshipper.backend.session import (
     CUT_AFTER_US,
+    MAX_INTEGER,
     QUIET_AFTER_US,
     Chunk,
     Description,
@@ -74,7 +75,7 @@ STATE_COLUMNS = (
     "last_arrival",
 )
 """What changes with every write of it."""
-SESSION_COLUMNS = (*FOUND_COLUMNS, *STATE_COLUMNS)
+SESSION_COLUMNS = (*FOUND_COLUMNS, *STATE_COLUMNS, "until_us")
 CHUNK_COLUMNS = (
     "first_offset",
     "end_offset",
@@ -147,6 +148,7 @@ class Query:
         state: ``running``, ``succeeded`` (exited with 0), ``failed`` (any other exit), ``cut`` or
             ``quiet``, as of ``now_us``.
         changed_after: only those with an entry whose id is greater.
+        ids: only these, if there are any.
     """
 
     limit: int = 100
@@ -159,6 +161,42 @@ class Query:
     state: str | None = None
     now_us: int = 0
     changed_after: int | None = None
+    ids: tuple[bytes, ...] = ()
+
+    def wants(self, session: Session) -> bool:
+        """Whether it fits, as to what never changes."""
+        about = session.description
+        return (
+            self.app_id in (None, session.app_id)
+            and self.deployment_id in (None, about.deployment_id)
+            and self.type in (None, about.type)
+            and (not self.ids or session.id in self.ids)
+        )
+
+    def fits(self, session: Session, now_us: int) -> bool:
+        """Whether it is one that is asked for, as of ``now_us`` (Unix time), but for ``changed_after``."""
+        state = session.state(now_us)
+        if state == "exited":
+            state = "succeeded" if session.exit_code == 0 else "failed"
+        return (
+            self.wants(session)
+            and session.id.hex().startswith(self.prefix)
+            and (self.before is None or session.number < self.before)
+            and self.hostname in (None, session.description.hostname)
+            and self.state in (None, state)
+        )
+
+
+class News(NamedTuple):
+    """A commit: of which sessions, with the app of each, and by which process.
+
+    Every entry with ``horizon`` as its id or a smaller one was in this commit or in one that was told of
+    before it.
+    """
+
+    sessions: Sequence[tuple[bytes, int | None]]
+    horizon: int
+    is_own: bool
 
 
 class Sketch(NamedTuple):
@@ -225,10 +263,49 @@ def conditions(query: Query) -> tuple[str, list[Any]]:
             add(f"{column} = ?", value)
     if query.changed_after is not None:
         add("last_arrival > ?", query.changed_after)
+    if query.ids:
+        add(f"id IN ({', '.join('?' * len(query.ids))})", *query.ids)
     if query.state is not None:
         cut, quiet = query.now_us - CUT_AFTER_US, query.now_us - QUIET_AFTER_US
         add(_STATES[query.state].format(cut=cut, quiet=quiet))
     return (f"WHERE {' AND '.join(found)}" if found else ""), parameters
+
+
+SPANS = 64
+BEGUN, UNTIL = "started_at_us", "until_us"
+
+
+def time_of(time_us: int) -> int:
+    """As the databases' columns can hold it."""
+    return max(-1, min(time_us, MAX_INTEGER))
+
+
+def levels(time_us: int) -> list[int]:
+    """For each span, the time after which a session has begun that has come to ``time_us`` or further."""
+    return [time_of(time_us - (1 << span)) for span in range(SPANS)]
+
+
+def at_time(levels_sql: str, columns: str, query: Query) -> tuple[str, list[Any]]:
+    """The statement of ``sessions_at``, and its parameters behind those of ``levels_sql``, which makes rows
+    of (span, time). The time that is asked for comes twice, then the limit."""
+    where, parameters = conditions(query)
+    return (
+        f"WITH level (n, after_us) AS ({levels_sql}) SELECT {columns} FROM level CROSS JOIN sessions"
+        f" {where or 'WHERE true'} AND span = n AND started_at_us > after_us AND started_at_us <= ?"
+        " AND until_us > ? LIMIT ?",
+        parameters,
+    )
+
+
+def in_order(columns: str, query: Query, key: str, *, backwards: bool) -> tuple[str, list[Any]]:
+    """The statement of ``sessions_after`` or ``sessions_before``; the key and the limit come last."""
+    where, parameters = conditions(query)
+    compared, direction = ("<", " DESC") if backwards else (">", "")
+    return (
+        f"SELECT {columns} FROM sessions {where or 'WHERE true'} AND ({key}, number) {compared} (?, ?)"
+        f" ORDER BY {key}{direction}, number{direction} LIMIT ?",
+        parameters,
+    )
 
 
 def state_of(session: Session) -> tuple[Any, ...]:
@@ -245,7 +322,7 @@ def session_of(row: Sequence[Any]) -> Session:
     """The session that a row of ``SESSION_COLUMNS`` is."""
     session_id, deployment_id, kind, hostname, command, tty, started_at_us = row[:7]
     app_id, is_posted, number, epoch, first_offset, replica = row[7:13]
-    next_offset, entries, stdout_open, stderr_open, tty_open, *counts = row[13:]
+    next_offset, entries, stdout_open, stderr_open, tty_open, *counts, until_us = row[13:]
     cols, rows, output_bytes, gaps, lost_bytes, ended_us, code, signal, cut, seen_us, arrival = (
         counts
     )
@@ -275,6 +352,7 @@ def session_of(row: Sequence[Any]) -> Session:
         replica is not None,
         seen_us,
         arrival,
+        until_us,
     )
 
 
@@ -327,8 +405,22 @@ class Store(Protocol):
     async def load(self, session_id: bytes) -> Session | None:
         """The session as it is stored."""
 
+    async def load_all(self, session_ids: Sequence[bytes]) -> list[Session]:
+        """Those of these sessions that there are, in any order."""
+
     async def sessions(self, query: Query) -> list[Session]:
         """The sessions that fit, newest first, in the order in which they came in."""
+
+    async def sessions_at(self, query: Query, time_us: int) -> list[Session]:
+        """Of the sessions that fit, those that began at or before a Unix time and of which something may
+        have been completed then or later; ``query.limit`` of them, in no order. By an index of an app's
+        sessions, so that it costs by what it finds."""
+
+    async def sessions_after(self, query: Query, begun: tuple[int, int]) -> list[Session]:
+        """The first ``query.limit`` that fit, by (``started_at_us``, number), behind ``begun``."""
+
+    async def sessions_before(self, query: Query, until: tuple[int, int]) -> list[Session]:
+        """The last ``query.limit`` before ``until`` that fit, by (``until_us``, number), the last first."""
 
     async def chunks(self, session: int, from_offset: int, max_bytes: int) -> list[Chunk]:
         """The chunks of the session with that number that end behind ``from_offset``, in order.
@@ -353,8 +445,9 @@ class Store(Protocol):
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         """Delete what was stored before ``before_us`` (Unix time), and the oldest of what is more than
-        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Of a chunk
-        the first entry's age counts, so others in it go up to ``MERGE_SPAN_US`` early.
+        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Nothing
+        goes early: a chunk that was merged goes ``MERGE_SPAN_US`` after its first part, since nothing tells
+        the age of its last.
 
         Returns:
             How many chunks and sessions it deleted; 0 when there is nothing to do.
@@ -375,13 +468,11 @@ class Store(Protocol):
     async def revoke_token(self, number: int, now_us: int) -> bool:
         """Whether there was such a token that had not been revoked."""
 
-    async def listen(
-        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
-    ) -> None:
-        """Tell of what other processes commit, until this is cancelled; at once where there are none.
+    async def listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
+        """Tell of every commit, this process's own as well, in their order, until this is cancelled.
 
         Args:
-            heard: something of a session was written, of this app.
+            heard: something was committed, and can be read by now.
             missed: anything may have been: from here on it is told of.
         """
 

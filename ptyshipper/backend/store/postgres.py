@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, Self
 from ptyshipper.backend.journal import NAME
 from ptyshipper.backend.session import Chunk, Session, command_text
 from ptyshipper.backend.store.base import (
+    BEGUN,
     CHUNK_COLUMNS,
     DEAD_AFTER_US,
     MERGE_BYTES,
@@ -27,21 +28,28 @@ from ptyshipper.backend.store.base import (
     MERGE_SPAN_US,
     SESSION_COLUMNS,
     SMALL_CHUNK_BYTES,
+    SPANS,
     TOKEN_COLUMNS,
+    UNTIL,
     WORTH_MERGING,
     Committed,
+    News,
     Opening,
     Query,
     Sketch,
     Token,
     Write,
     arrivals_of,
+    at_time,
     chunk_of,
     conditions,
     ids_of,
+    in_order,
+    levels,
     merges_of,
     session_of,
     state_of,
+    time_of,
 )
 from ptyshipper.backend.store.connections import (
     Connection,
@@ -61,13 +69,15 @@ PROBE_EVERY_S = 10.0
 RELISTEN_AFTER_S = 0.5
 
 _CHANNEL = "ptyshipper"
-_PAYLOAD_BYTES = 7_999
-"""Source: PostgreSQL, NOTIFY: "must be specified as ... shorter than 8000 bytes"."""
+_PAYLOAD_BYTES = 7_999 - len(f"{2**63} ")
+"""Source: PostgreSQL, NOTIFY: "must be specified as ... shorter than 8000 bytes". The function ``commit``
+puts the horizon before them."""
 _MERGING = (SMALL_CHUNK_BYTES, MERGE_CHUNKS, MERGE_BYTES, WORTH_MERGING, MERGE_SPAN_US)
 
 _SESSION_COLUMNS = ", ".join(SESSION_COLUMNS)
 _CHUNK_COLUMNS = ", ".join(CHUNK_COLUMNS)
 _TOKEN_COLUMNS = ", ".join(TOKEN_COLUMNS)
+_LEVELS = "SELECT * FROM unnest(?::integer[], ?::bigint[])"
 _COMMIT = "SELECT * FROM commit($1, $2, $3, $4, $5, $6, $7)"
 _REGISTER = """
     INSERT INTO replicas (alive_us, writer) VALUES ($1, pg_backend_pid()) RETURNING number, writer
@@ -174,6 +184,12 @@ class PostgresStore:
         )
         return session_of(rows[0]) if rows else None
 
+    async def load_all(self, session_ids: Sequence[bytes]) -> list[Session]:
+        rows = await self._read(
+            f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id = ANY ($1)", session_ids
+        )
+        return [session_of(row) for row in rows]
+
     async def sessions(self, query: Query) -> list[Session]:
         where, parameters = conditions(query)
         rows = await self._read(
@@ -181,6 +197,33 @@ class PostgresStore:
             *parameters,
             query.limit,
         )  # fmt: skip
+        return [session_of(row) for row in rows]
+
+    async def sessions_at(self, query: Query, time_us: int) -> list[Session]:
+        sql, parameters = at_time(_LEVELS, _SESSION_COLUMNS, query)
+        at_us = time_of(time_us)
+        rows = await self._read(
+            _numbered(sql),
+            list(range(SPANS)),
+            levels(time_us),
+            *parameters,
+            at_us,
+            at_us,
+            query.limit,
+        )
+        return [session_of(row) for row in rows]
+
+    async def sessions_after(self, query: Query, begun: tuple[int, int]) -> list[Session]:
+        return await self._in_order(query, BEGUN, begun, backwards=False)
+
+    async def sessions_before(self, query: Query, until: tuple[int, int]) -> list[Session]:
+        return await self._in_order(query, UNTIL, until, backwards=True)
+
+    async def _in_order(
+        self, query: Query, key: str, beyond: tuple[int, int], *, backwards: bool
+    ) -> list[Session]:
+        sql, parameters = in_order(_SESSION_COLUMNS, query, key, backwards=backwards)
+        rows = await self._read(_numbered(sql), *parameters, *map(time_of, beyond), query.limit)
         return [session_of(row) for row in rows]
 
     async def chunks(self, session: int, from_offset: int, max_bytes: int) -> list[Chunk]:
@@ -212,7 +255,9 @@ class PostgresStore:
             )
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
-        deleted: int = await self._write("SELECT expire($1, $2, $3)", before_us, max_bytes, limit)
+        deleted: int = await self._write(
+            "SELECT expire($1, $2, $3, $4)", before_us, max_bytes, limit, MERGE_SPAN_US
+        )
         return deleted
 
     async def _write(self, sql: str, *parameters: Any) -> Any:
@@ -243,9 +288,7 @@ class PostgresStore:
     async def revoke_token(self, number: int, now_us: int) -> bool:
         return await self._write(_REVOKE_TOKEN, now_us, number) is not None
 
-    async def listen(
-        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
-    ) -> None:
+    async def listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
         told = False
         while True:
             try:
@@ -257,15 +300,16 @@ class PostgresStore:
                 told = True
             await asyncio.sleep(RELISTEN_AFTER_S)
 
-    async def _listen(
-        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
-    ) -> None:
+    async def _listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
         """Return or raise when the connection is gone."""
+        named = list[tuple[bytes, int | None]]()
 
         def notified(_: object, pid: int, channel: str, payload: str) -> None:
-            if pid != self._writer_pid:
-                for session_id, app_id in _named(payload):
-                    heard(session_id, app_id)
+            horizon, *names = payload.split()
+            named.extend(_named(names))
+            if int(horizon):  # the last of a commit
+                heard(News(tuple(named), int(horizon), pid == self._writer_pid))
+                named.clear()
 
         connection = await connect(self._url)
         gone = asyncio.Event()
@@ -360,7 +404,7 @@ def _opening(opening: Opening) -> tuple[Any, ...]:
 
 
 def _payloads(writes: Sequence[Write]) -> Iterator[str]:
-    """What other replicas are told of a commit: <session id>[:<app id>] of each write."""
+    """What all replicas are told of a commit: <session id>[:<app id>] of each write."""
     names, size = list[str](), 0
     for session, _ in writes:
         name = (
@@ -375,8 +419,8 @@ def _payloads(writes: Sequence[Write]) -> Iterator[str]:
         yield " ".join(names)
 
 
-def _named(payload: str) -> Iterator[tuple[bytes, int | None]]:
-    for name in payload.split():
+def _named(names: list[str]) -> Iterator[tuple[bytes, int | None]]:
+    for name in names:
         session_id, _, app_id = name.partition(":")
         yield bytes.fromhex(session_id), int(app_id) if app_id else None
 

@@ -22,9 +22,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ptyshipper.backend.session import Chunk, Session, command_text, merged
+from ptyshipper.backend.session import (
+    MAX_INTEGER,
+    Chunk,
+    Session,
+    command_text,
+    merged,
+    span_of,
+)
 from ptyshipper.backend.store import upgrade
 from ptyshipper.backend.store.base import (
+    BEGUN,
     CHUNK_COLUMNS,
     DEAD_AFTER_US,
     MERGE_BYTES,
@@ -32,22 +40,29 @@ from ptyshipper.backend.store.base import (
     MERGE_SPAN_US,
     SESSION_COLUMNS,
     SMALL_CHUNK_BYTES,
+    SPANS,
     STATE_COLUMNS,
     TOKEN_COLUMNS,
+    UNTIL,
     WORTH_MERGING,
     Committed,
+    News,
     Opening,
     Query,
     Sketch,
     Token,
     Write,
     arrivals_of,
+    at_time,
     chunk_of,
     conditions,
     ids_of,
+    in_order,
+    levels,
     merges_of,
     session_of,
     state_of,
+    time_of,
 )
 from ptyshipper.errors import BackendError, StoreError
 
@@ -73,6 +88,7 @@ _SETTINGS = (
 _SESSION_COLUMNS = ", ".join(SESSION_COLUMNS)
 _CHUNK_COLUMNS = ", ".join(CHUNK_COLUMNS)
 _TOKEN_COLUMNS = ", ".join(TOKEN_COLUMNS)
+_LEVELS = f"VALUES {', '.join(f'({span}, ?)' for span in range(SPANS))}"
 _OPEN_SESSION = f"""
     INSERT INTO sessions (id, deployment_id, app_id, type, hostname, command, tty, is_posted,
         started_at_us, replica, last_seen_us, epoch)
@@ -86,7 +102,8 @@ _UPDATE_SESSION = f"""
     UPDATE sessions SET {", ".join(f"{column} = ?" for column in STATE_COLUMNS[:-1])},
         last_arrival = coalesce(?, last_arrival), replica = ?,
         tail_chunks = tail_chunks + ?, tail_bytes = tail_bytes + ?, stored_bytes = stored_bytes + ?,
-        first_arrival = coalesce(first_arrival, ?)
+        first_arrival = coalesce(first_arrival, ?), span = max(span, ?),
+        until_us = CASE WHEN ? THEN ? ELSE max(until_us, ?) END
     WHERE number = ? AND epoch = ? AND next_offset = ? RETURNING tail_offset, tail_chunks, tail_bytes
 """
 _INSERT_CHUNK = f"""
@@ -113,7 +130,7 @@ _OLDEST = """
     ORDER BY first_arrival LIMIT 1
 """
 _FRONT = """
-    SELECT number, first_offset, arrival, length(records) FROM chunks WHERE session = ?
+    SELECT number, first_offset, arrival, marks <> x'', length(records) FROM chunks WHERE session = ?
     ORDER BY first_offset LIMIT ?
 """
 _TRIMMED = """
@@ -145,6 +162,7 @@ class _Planned(NamedTuple):
     replica: int | None
     state: tuple[Any, ...]
     begins_at: int
+    extent: tuple[int, bool, int, int]
     chunk: Chunk | None
 
 
@@ -165,6 +183,7 @@ class SqliteStore:
         # Who has it may use the connection that writes.
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "bulk commit")
+        self._heard: Callable[[News], None] | None = None
         try:
             self._db = _connect(path, busy_ms)
             self._configure(path, guest)
@@ -207,7 +226,14 @@ class SqliteStore:
         for (session, _), chunk in zip(writes, done.chunks, strict=True):
             if chunk is not None:
                 session.last_arrival = chunk.arrival + ids_of(chunk) - 1
+        self._tell(writes, done)
         return done
+
+    def _tell(self, writes: Sequence[Write], done: Committed) -> None:
+        last_ids = [chunk.arrival + ids_of(chunk) - 1 for chunk in done.chunks if chunk is not None]
+        if self._heard is not None and last_ids:
+            named = [(write.session.id, write.session.app_id) for write in writes]
+            self._heard(News(named, max(last_ids), True))
 
     async def _commit_in_thread(
         self, planned: Sequence[_Planned], openings: Sequence[Opening]
@@ -229,6 +255,7 @@ class SqliteStore:
             self._replica if session.connected else None,
             tuple(state),
             session.next_offset if chunk is None else chunk.first_offset,
+            _extent(session, chunk),
             chunk,
         )
 
@@ -306,6 +333,7 @@ class SqliteStore:
                 size if small else 0,
                 size,
                 None if chunk is None else chunk.arrival,
+                *planned.extent,
                 session,
                 planned.epoch,
                 planned.begins_at,
@@ -356,12 +384,38 @@ class SqliteStore:
         rows = self._read(f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id = ?", (session_id,))
         return session_of(rows[0]) if rows else None
 
+    async def load_all(self, session_ids: Sequence[bytes]) -> list[Session]:
+        places = ", ".join("?" * len(session_ids))
+        rows = self._read(
+            f"SELECT {_SESSION_COLUMNS} FROM sessions WHERE id IN ({places})", tuple(session_ids)
+        )
+        return [session_of(row) for row in rows]
+
     async def sessions(self, query: Query) -> list[Session]:
         where, parameters = conditions(query)
         rows = self._read(
             f"SELECT {_SESSION_COLUMNS} FROM sessions {where} ORDER BY number DESC LIMIT ?",
             (*parameters, query.limit),
         )
+        return [session_of(row) for row in rows]
+
+    async def sessions_at(self, query: Query, time_us: int) -> list[Session]:
+        sql, parameters = at_time(_LEVELS, _SESSION_COLUMNS, query)
+        at_us = time_of(time_us)
+        rows = self._read(sql, (*levels(time_us), *parameters, at_us, at_us, query.limit))
+        return [session_of(row) for row in rows]
+
+    async def sessions_after(self, query: Query, begun: tuple[int, int]) -> list[Session]:
+        return self._in_order(query, BEGUN, begun, backwards=False)
+
+    async def sessions_before(self, query: Query, until: tuple[int, int]) -> list[Session]:
+        return self._in_order(query, UNTIL, until, backwards=True)
+
+    def _in_order(
+        self, query: Query, key: str, beyond: tuple[int, int], *, backwards: bool
+    ) -> list[Session]:
+        sql, parameters = in_order(_SESSION_COLUMNS, query, key, backwards=backwards)
+        rows = self._read(sql, (*parameters, *map(time_of, beyond), query.limit))
         return [session_of(row) for row in rows]
 
     async def chunks(self, session: int, from_offset: int, max_bytes: int) -> list[Chunk]:
@@ -431,8 +485,11 @@ class SqliteStore:
             return empty
         session = oldest[0]
         deleted, freed, kept_from = 0, 0, None
-        for number, first_offset, arrival, size in self._db.execute(_FRONT, (session, limit + 1)):
-            if deleted == limit or (arrival >= before_us and freed >= excess):
+        for number, first_offset, arrival, is_merged, size in self._db.execute(
+            _FRONT, (session, limit + 1)
+        ):
+            is_old = arrival + is_merged * MERGE_SPAN_US < before_us
+            if deleted == limit or (not is_old and freed >= excess):
                 kept_from = (first_offset, arrival)
                 break
             self._db.execute("DELETE FROM chunks WHERE number = ?", (number,))
@@ -487,10 +544,13 @@ class SqliteStore:
                 self._roll_back()
                 raise StoreError(f"the database can't be written: {error}") from None
 
-    async def listen(
-        self, heard: Callable[[bytes, int | None], None], missed: Callable[[], None]
-    ) -> None:
-        pass  # no other process has this database
+    async def listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
+        self._heard = heard  # no other process has this database
+        try:
+            missed()
+            await asyncio.Event().wait()
+        finally:
+            self._heard = None
 
     async def close(self) -> None:
         async with self._turn:
@@ -506,6 +566,15 @@ def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
     return sqlite3.connect(
         path, isolation_level=None, timeout=busy_ms / 1000, check_same_thread=False
     )
+
+
+def _extent(session: Session, chunk: Chunk | None) -> tuple[int, bool, int, int]:
+    """The session's span, whether its end is known, and the end, exact or by the span."""
+    if chunk is None:
+        return 0, False, 0, 0
+    span, begun_us = span_of(chunk.last_time_us), session.description.started_at_us
+    exact_us = min(begun_us + chunk.last_time_us + 1, MAX_INTEGER)
+    return span, session.exited, exact_us, min(begun_us + (1 << span), MAX_INTEGER)
 
 
 def _wall_us() -> int:

@@ -12,10 +12,10 @@ from importlib import resources
 from pathlib import Path
 
 from ptyshipper.backend.digest import NO_LINES, OpenLines, digest
-from ptyshipper.backend.session import MAX_INTEGER
+from ptyshipper.backend.session import MAX_INTEGER, span_of
 from ptyshipper.errors import BackendError, ProtocolError, StoreOutdated
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 def upgrade(db: sqlite3.Connection, path: Path) -> None:
@@ -109,4 +109,19 @@ def _count(records: bytes, offset: int, open_lines: OpenLines) -> tuple[int, Ope
     return counted.entries, counted.open_lines
 
 
-_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _number_entries}
+def _note_extents(db: sqlite3.Connection) -> None:
+    """Version 2 did not know how far a session has come."""
+    for number, started_at_us, is_over, last_us in db.execute(
+        "SELECT number, started_at_us, ended_us IS NOT NULL, (SELECT last_time_us FROM chunks"
+        " WHERE session = sessions.number ORDER BY first_offset DESC LIMIT 1) FROM sessions"
+    ).fetchall():
+        if last_us is not None:
+            span = span_of(last_us)
+            until_us = started_at_us + (last_us + 1 if is_over else 1 << span)
+            db.execute(
+                "UPDATE sessions SET span = ?, until_us = ? WHERE number = ?",
+                (span, min(until_us, MAX_INTEGER), number),
+            )
+
+
+_STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {2: _number_entries, 3: _note_extents}

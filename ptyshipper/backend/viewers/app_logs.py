@@ -19,10 +19,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ptyshipper.backend.access import Access, View
-from ptyshipper.backend.entries.merging import Merge, Told, newest
+from ptyshipper.backend.entries.merging import Merge, Told, newest, told
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
-from ptyshipper.backend.fanout import Fanout
+from ptyshipper.backend.fanout import Changed, Fanout
 from ptyshipper.backend.session import MAX_INTEGER, MAX_WALL_US, rfc3339
 from ptyshipper.backend.store.base import Query, Store
 from ptyshipper.backend.viewers.answers import Refused, streamed
@@ -90,10 +90,11 @@ async def _events(
             past, after = await newest(store, reader, query, PAST_LINES)
             yield _logs(past)
         merge, is_past = Merge(store, reader, query, after), True
+        changed: Changed | None = None
         said_s = clock()
         while not fanout.is_stopping:
-            async for portion in merge.portions():
-                yield _logs(portion)
+            async for portion in merge.portions(changed):
+                yield _logs([line for found in portion if (line := told(*found))])
                 said_s = clock()
             if is_past:
                 is_past = False
@@ -101,9 +102,10 @@ async def _events(
             if clock() - said_s >= HEARTBEAT_S:
                 said_s = clock()
                 yield b":\n\n"
-            await subscription.wait(HEARTBEAT_S)
+            # Should it not be told, it looks at everything once in a while.
+            changed = subscription.take() if await subscription.wait(HEARTBEAT_S) else None
     finally:
-        fanout.unsubscribe(query.app_id, subscription)
+        fanout.unsubscribe_app(query.app_id, subscription)
 
 
 def _logs(lines: list[Told]) -> bytes:

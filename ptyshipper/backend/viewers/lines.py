@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ptyshipper.backend.access import Access, View
+from ptyshipper.backend.entries.derive import Wanted
 from ptyshipper.backend.entries.entry import as_json
 from ptyshipper.backend.entries.histogram import Histogram
 from ptyshipper.backend.entries.reading import Page, Reader, Span
@@ -25,6 +26,7 @@ from ptyshipper.wire.paths import SESSIONS_PATH
 SKETCHES = 1_000
 """So many chunks are looked at in a turn of the loop: 2 ms."""
 
+BUCKETS = integer("buckets", "how many", 1, 1_000, default=100)
 _PAGE_PARAMETERS = (
     ID,
     integer("limit", "how many entries at most", 1, 1_000, default=500),
@@ -53,20 +55,20 @@ def operations(store: Store, access: Access, turns: Turns) -> list[Operation]:
         session = await find(store, request, view)
         first = await first_number(store, session)
         span = await span_of(store, session, first, asked)
-        limit, stream = asked["limit"], asked["stream"]
+        limit, wanted = asked["limit"], Wanted(stream=asked["stream"])
         if asked["tail"] is not None:
-            found = await reader.page_before(session, span, min(limit, asked["tail"]), stream)
+            found = await reader.page_before(session, span, min(limit, asked["tail"]), wanted)
         elif asked["before"] is not None:
             end = min(asked["before"], session.entries if span.end is None else span.end)
             found = await reader.page_before(
-                session, Span(span.begin, max(end, span.begin)), limit, stream
+                session, Span(span.begin, max(end, span.begin)), limit, wanted
             )
         else:
             begin = asked["from"] or 0
             if asked["at"] is not None:
                 begin = await number_at_wall(store, session, asked["at"])
             found = await reader.page_from(
-                session, Span(max(begin, span.begin), span.end), limit, stream
+                session, Span(max(begin, span.begin), span.end), limit, wanted
             )
         return answer(_page(session, first, span, found))
 
@@ -90,7 +92,7 @@ def operations(store: Store, access: Access, turns: Turns) -> list[Operation]:
             "Bytes of records and entries over time",
             histogram,
             {200: Answer("buckets of the same length, each up to the next", schema=HISTOGRAM)},
-            (ID, integer("buckets", "how many", 1, 1_000, default=100), SINCE, UNTIL),
+            (ID, BUCKETS, SINCE, UNTIL),
         ),
     ]
 

@@ -1,13 +1,4 @@
-"""Records to what a terminal is to do, for a viewer who joins late as for one who is there. Pure.
-
-A late viewer's terminal gets the end of the output again, from a place on at which it does not matter
-what was on the screen: where it was cleared, or the session's beginning. An emulator of ours could tell
-the screen in fewer bytes, but pyte takes a second for a megabyte, knows no alternate screen and raises on
-what vim prints; a player takes 0.3 s for that megabyte, and its own emulator is the one that counts.
-
-Where the screen was cleared longer ago, what was drawn right behind that comes before the end of the
-output: the parts that a program like top draws once and never again. What lies between the two is left
-out, so a number that changed there, and not since, is an old one.
+"""Records to what a terminal is to do, for a viewer. Pure.
 
 The output goes out as it was written. The player draws it on a screen of its own and has no terminal that
 could answer, no clipboard and no title to set; other programs that speak ``v1.alis`` have to see to that
@@ -17,8 +8,7 @@ themselves.
 from __future__ import annotations
 
 import codecs
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from ptyshipper.backend.entries.entry import EVENTS
@@ -34,25 +24,8 @@ from ptyshipper.records import (
 )
 
 DEFAULT_COLS, DEFAULT_ROWS = 80, 24
-REPLAY_BYTES = 1 << 20
-"""So much of the output at most is written again. Where the screen was cleared within it, every cell is
-right; else those that changed within it are, and in sessions of bash and vim 32 KiB were enough for all of
-them (measured). Of top, with 5 KB a frame, it is ten minutes."""
-HEAD_BYTES = 65_536
-"""So much of it from the last time on at which the screen was cleared."""
 EVENT_BYTES, EVENT_RECORDS = 65_536, 1_000
 """What one event has at most: 3 ms of work."""
-
-_CLEARS = re.compile(
-    r"\x1bc"  # full reset
-    r"|\x1b\[\?(?:47|1047|1049)[hl]"  # to the alternate screen, or back
-    r"|\x1b\[(?:1;1)?H\x1b\[0?J"
-    r"|(?:\x1b\[(?:1;1)?H)?\x1b\[2J"
-)
-_NEWLINE = re.compile(r"(?<=\n)")
-_CLEARS_BYTES = re.compile(_CLEARS.pattern.encode())
-_MOVES = re.compile(r"\x1b\[(?:[0-9]+;[0-9]+)?H")
-"""To a place of the screen's, wherever the cursor was before."""
 
 
 class Output(NamedTuple):
@@ -128,64 +101,3 @@ def _action(record: Record) -> Action | None:
         exit_ = read_exited(record.payload)
         return Exit(128 + exit_.signal if exit_.signal else exit_.code)
     return None
-
-
-class Screen(NamedTuple):
-    """A terminal as a late viewer is to have it: its size, what is written on it, what is done then."""
-
-    cols: int
-    rows: int
-    text: str
-    actions: list[Action]
-
-
-def screen(
-    actions: list[Action], cols: int, rows: int, *, is_whole: bool, head: str = ""
-) -> Screen:
-    """The screen behind ``actions``, the last of a session, whose terminal was that large before them.
-
-    Args:
-        is_whole: they are all there are, so that nothing has to be left out of them.
-        head: what ``head_of`` found before them, if they do not clear the screen.
-    """
-    if not is_whole:
-        patterns = (_CLEARS, _MOVES, _NEWLINE) if head else (_CLEARS, _NEWLINE)
-        actions = _from(actions, patterns)
-    text = [head] if head else []
-    for at, action in enumerate(actions):
-        if isinstance(action, Resize) and not text:
-            cols, rows = action
-        elif isinstance(action, Resize):
-            # What was written before it was written on a terminal of the other size.
-            left: list[Action] = [e for e in actions[at:] if isinstance(e, Output | Resize)]
-            return Screen(cols, rows, "".join(text), left)
-        elif isinstance(action, Output):
-            text.append(action.text)
-    return Screen(cols, rows, "".join(text), [])
-
-
-def clears(actions: list[Action]) -> bool:
-    """Whether the screen is cleared somewhere in them."""
-    return any(isinstance(each, Output) and _CLEARS.search(each.text) for each in actions)
-
-
-def has_clear(records: bytes) -> bool:
-    """Whether it is cleared in these records: a quick look, which a header between two bytes escapes."""
-    return _CLEARS_BYTES.search(records) is not None
-
-
-def head_of(actions: Iterable[Action]) -> str:
-    """What was written from the last clearing in ``actions`` on: ``HEAD_BYTES`` at most, to a sequence."""
-    text = "".join(each.text for each in actions if isinstance(each, Output))
-    begin = max((found.start() for found in _CLEARS.finditer(text)), default=len(text))
-    head = text[begin : begin + HEAD_BYTES]
-    return head[: head.rfind("\x1b")] if begin + HEAD_BYTES < len(text) else head
-
-
-def _from(actions: list[Action], patterns: tuple[re.Pattern[str], ...]) -> list[Action]:
-    """What is from the first place on at which the first of these is found; all, where none is."""
-    for pattern in patterns:
-        for at, action in enumerate(actions):
-            if isinstance(action, Output) and (found := pattern.search(action.text)) is not None:
-                return [Output(action.text[found.start() :]), *actions[at + 1 :]]
-    return actions

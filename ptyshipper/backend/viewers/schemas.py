@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ptyshipper.backend.entries.derive import EVENTS_ALONE
 from ptyshipper.backend.entries.entry import STREAMS
 from ptyshipper.backend.viewers.parameters import choice, integer, text
 from ptyshipper.records import STREAM_NAMES
@@ -96,6 +97,24 @@ PAGE = an_object(
         "is_last": _FLAG,
     }
 )
+APP_ENTRY: Schema = an_object(
+    {
+        **ENTRY["properties"],
+        "session": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+        "pod": _STRING,
+        "cursor": _STRING,
+    },
+    but=["stream", "truncated", *_EVENT_FIELDS],
+)
+APP_PAGE = an_object(
+    {
+        "entries": a_list(APP_ENTRY),
+        "before": optional(_STRING),
+        "after": _STRING,
+        "is_last": _FLAG,
+        "live": _COUNT,
+    }
+)
 HISTOGRAM = an_object(
     {
         "begin_us": _COUNT,
@@ -106,7 +125,9 @@ HISTOGRAM = an_object(
 
 ID = text("id", "the session", 32, pattern="[0-9a-f]{32}", place="path")
 STREAM = choice(
-    "stream", "only the lines of this stream; events are of all", tuple(STREAM_NAMES.values())
+    "stream",
+    f"only the lines of this stream; events are of all; `{EVENTS_ALONE}`: events alone",
+    (*STREAM_NAMES.values(), EVENTS_ALONE),
 )
 FROM = integer("from", "the number of the entry to begin with", 0)
 SINCE = integer("since", "only what was completed at this time (Unix, in us) or later", 0)

@@ -177,7 +177,7 @@ def test_end_completes_what_is_open_in_the_order_that_it_began() -> None:
 )
 def test_event(record: bytes, kind: str, text: str, fields: dict[str, object]) -> None:
     (entry,) = entries_of(start_record() + record)
-    assert entry == Entry(0, 1_000, 7, kind, None, text, False, fields)
+    assert entry == Entry(0, 1_000, 7, kind, None, text, False, fields, 7)
 
 
 def test_line_without_an_end_is_unfinished() -> None:

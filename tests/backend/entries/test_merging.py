@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from ptyshipper import records
 from ptyshipper.backend.entries import merging
-from ptyshipper.backend.entries.merging import Merge, Told, newest
+from ptyshipper.backend.entries.merging import Merge, Told, newest, told
 from ptyshipper.backend.entries.reading import Reader
 from ptyshipper.backend.entries.turns import Turns
+from ptyshipper.backend.fanout import Changed, Fanout
 from ptyshipper.backend.session import Session, read_description
 from ptyshipper.backend.store.base import Opening, Query
 from ptyshipper.backend.store.sqlite import SqliteStore
@@ -46,8 +48,13 @@ class Bench:
         return Merge(self.store, self.reader, query, after)
 
 
-async def drain(merge: Merge) -> list[Told]:
-    return [line async for portion in merge.portions() for line in portion]
+async def drain(merge: Merge, changed: Changed | None = None) -> list[Told]:
+    return [
+        line
+        async for portion in merge.portions(changed)
+        for found in portion
+        if (line := told(*found))
+    ]
 
 
 def texts(lines: list[Told]) -> list[str]:
@@ -133,6 +140,44 @@ def test_entry_beyond_the_horizon_waits(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_round_looks_at_what_changed_and_at_nothing_else(tmp_path: Path) -> None:
+    """Once it has looked at everything; of another deployment it tells nothing."""
+
+    async def scenario() -> None:
+        bench, fanout = Bench(tmp_path), Fanout()
+        listener = asyncio.create_task(bench.store.listen(fanout.hear, fanout.wake_all))
+        await asyncio.sleep(0)  # for it to begin: this store never waits
+        one, two, other = await bench.open(1), await bench.open(2), await bench.open(3, app_id=8)
+        await bench.write((one, output(b"a\n")), (two, output(b"b\n")))
+        subscription, merge = fanout.subscribe_app(APP), bench.merge()
+        assert subscription.take() is None
+        assert texts(await drain(merge)) == ["1:a", "2:b"]
+
+        loaded, load_all = list[int](), bench.store.load_all
+
+        async def counted(session_ids: Sequence[bytes]) -> list[Session]:
+            loaded.extend(int.from_bytes(session_id, "big") for session_id in session_ids)
+            return await load_all(session_ids)
+
+        bench.store.load_all = counted  # type: ignore[method-assign]
+        bench.store.sessions = bench.store.load = None  # type: ignore[assignment,method-assign]
+        await bench.write((two, output(b"c\n")), (other, output(b"x\n")))
+        assert texts(await drain(merge, subscription.take())) == ["2:c"]
+        await bench.write((one, output(b"d\n")))
+        await bench.write((two, output(b"e\n")), (one, output(b"f\n")))
+        assert texts(await drain(merge, subscription.take())) == ["1:d", "2:e", "1:f"]
+        assert await drain(merge, subscription.take()) == []
+        assert sorted(loaded) == [1, 2, 2]
+
+        await bench.write((one, output(b"g\n")))
+        of_another = bench.merge(merge.after, Query(app_id=APP, deployment_id=9))
+        assert await drain(of_another, subscription.take()) == []
+        listener.cancel()
+        await bench.store.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("at_a_time", [50, 1])
 def test_any_commits_and_any_looks(
@@ -145,9 +190,12 @@ def test_any_commits_and_any_looks(
     monkeypatch.setattr(merging, "HELD", at_a_time)
 
     async def scenario() -> None:
-        bench = Bench(tmp_path)
+        bench, fanout = Bench(tmp_path), Fanout()
+        listener = asyncio.create_task(bench.store.listen(fanout.hear, fanout.wake_all))
+        await asyncio.sleep(0)  # for it to begin: this store never waits
         sessions = [await bench.open(number) for number in range(1, 5)]
         steady, steadily = bench.merge(), list[Told]()
+        subscription, led, by_news = fanout.subscribe_app(APP), bench.merge(), list[Told]()
         restless, after = list[Told](), 0
         for round_ in range(300):
             chosen = chance.sample(sessions, chance.randint(1, 3))
@@ -158,23 +206,29 @@ def test_any_commits_and_any_looks(
             await bench.write(*parts)
             if chance.random() < 0.2:
                 steadily += await drain(steady)
+            if chance.random() < 0.3:
+                by_news += await drain(led, subscription.take())
+            if chance.random() < 0.01:
+                fanout.wake_all()
             if chance.random() < 0.1:
                 found = await drain(bench.merge(after))
                 restless += found
                 after = found[-1].id if found else after
         steadily += await drain(steady)
+        by_news += await drain(led, subscription.take())
         restless += await drain(bench.merge(after))
         everything = await drain(bench.merge())
         ids = [line.id for line in everything]
         assert ids == sorted(set(ids))
         assert len(ids) == sum(session.entries for session in sessions)
-        for seen in (steadily, restless):
+        for seen in (steadily, restless, by_news):
             assert [(line.id, line.text) for line in seen] == [
                 (line.id, line.text) for line in everything
             ]
         last, after = await newest(bench.store, bench.reader, QUERY, 25)
         assert [line.id for line in last] == ids[-25:]
         assert after >= ids[-1]
+        listener.cancel()
         await bench.store.close()
 
     asyncio.run(scenario())

@@ -43,7 +43,9 @@ def test_forwards_each_entry_once(
     async def read() -> tuple[list[Entry], list[Entry]]:
         found, number = list[Entry](), begin
         while True:
-            page = await reader(chunks).page_from(session, Span(number), limit, stream)
+            page = await reader(chunks).page_from(
+                session, Span(number), limit, Wanted(stream=stream)
+            )
             assert len(page.entries) <= limit
             found += page.entries
             if page.is_last:
@@ -63,11 +65,13 @@ def test_backwards_each_entry_once(
     session, chunks = session_of(parts)
 
     async def read() -> tuple[list[Entry], list[Entry]]:
-        page = await reader(chunks).page_before(session, Span(begin), limit, stream)
+        page = await reader(chunks).page_before(session, Span(begin), limit, Wanted(stream=stream))
         found, unfinished = page.entries, page.unfinished
         assert page.is_last
         while page.begin > begin:
-            page = await reader(chunks).page_before(session, Span(begin, page.begin), limit, stream)
+            page = await reader(chunks).page_before(
+                session, Span(begin, page.begin), limit, Wanted(stream=stream)
+            )
             assert len(page.entries) <= limit
             assert not page.unfinished
             found = page.entries + found
@@ -83,7 +87,7 @@ def test_span_has_an_end(parts: list[bytes], begin: int, count: int) -> None:
     session, chunks = session_of(parts)
     span = Span(begin, min(begin + count, session.entries))
     for read in (reader(chunks).page_from, reader(chunks).page_before):
-        page = asyncio.run(read(session, span, 100, None))
+        page = asyncio.run(read(session, span, 100))
         assert [e.number for e in page.entries] == list(range(begin, max(begin, span.end or 0)))
         assert page.unfinished == []
 
@@ -104,14 +108,16 @@ def test_page_holds_only_so_much_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (lengths(before), before.begin) == ([30], 2)
 
 
-def test_page_that_takes_too_long_says_how_far_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_that_takes_too_long_says_how_far_it_came() -> None:
     """A filter that nothing fits gives empty pages, and an end."""
-    monkeypatch.setattr(reading, "PAGE_WITHIN_S", 0.0)
     session, chunks = session_of([output(b"x\n" * 10)] * 4)
+    wanted = Wanted(stream="tty")
 
     async def read() -> int:
         pages, number = 0, 0
-        while not (page := await reader(chunks).page_from(session, Span(number), 5, "tty")).is_last:
+        while not (
+            page := await reader(chunks).page_from(session, Span(number), 5, wanted, within_s=0.0)
+        ).is_last:
             assert page.entries == []
             assert page.end > number
             pages, number = pages + 1, page.end

@@ -31,20 +31,35 @@ def assets(page: bytes) -> list[str]:
     return re.findall(r"/assets/[\w.-]+", page.decode())
 
 
-def test_page_is_the_same_for_everybody(server: Server) -> None:
-    status, headers, body = get(server, "/")
+@pytest.mark.parametrize(
+    "path", ["/", f"/sessions/{'0' * 32}", f"/sessions/{'0' * 32}/terminal", "/apps/7", "/apps/-1"]
+)
+def test_page_is_the_same_for_everybody(server: Server, path: str) -> None:
+    status, headers, body = get(server, path)
     assert (status, headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert headers["cache-control"] == "no-cache"
     policy = headers["content-security-policy"]
-    assert policy.startswith("default-src 'none'; script-src 'self'; style-src")
+    assert policy.startswith(
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self';"
+    )
     assert "unsafe-inline" not in policy
+    assert "'unsafe-eval'" not in policy
+    assert body == (BUILT / PAGE_NAME).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path", ["/sessions/x", f"/sessions/{'0' * 33}/terminal", "/apps/x", f"/apps/{2**53}"]
+)
+def test_page_says_itself_that_it_can_t_be(server: Server, path: str) -> None:
+    status, headers, body = get(server, path, if_none_match=get(server, "/")[1]["etag"])
+    assert (status, headers["content-type"]) == (404, "text/html; charset=utf-8")
     assert body == (BUILT / PAGE_NAME).read_bytes()
 
 
 def test_assets_are_kept_for_ever_and_packed(server: Server) -> None:
     """Their names change with what is in them."""
     names = assets(get(server, "/")[2])
-    assert [Path(name).suffix for name in names] == [".css", ".js"]
+    assert {Path(name).suffix for name in names} == {".css", ".js"}
     for name in names:
         status, headers, plain = get(server, name)
         assert (status, headers["content-encoding"]) == (200, None)
@@ -73,6 +88,11 @@ def test_what_a_browser_has_is_not_sent_again(server: Server) -> None:
         "/assets/none.js",
         f"/assets/{PAGE_NAME}",
         "/assets/..%2Fserving.py",
+        "/sessions",
+        "/sessions/",
+        f"/sessions/{'0' * 32}/else",
+        "/apps/7/terminal",
+        "/else",
     ],
 )
 def test_nothing_else_is_there(server: Server, path: str) -> None:

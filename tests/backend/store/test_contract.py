@@ -36,6 +36,7 @@ from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.errors import StoreError
 from ptyshipper.records import Kind
 from tests.backend.store.conftest import Open
+from tests.support.listening import listening
 from tests.support.server import exit_record, output, start_record
 from tests.support.sessions import ALL, opened, opening, put, stored, write
 
@@ -374,6 +375,31 @@ def test_any_mix_of_chunks_reads_back(
 # Lists
 
 
+async def test_commits_are_heard_of_up_to_which_id(store: Store) -> None:
+    """Of an opening there is nothing to read."""
+    async with listening(store) as ear:
+        first, second = await opened(store, 1, app_id=7), await opened(store, 2)
+        await store.commit([write(first, output(b"a\n")), write(second, output(b"b\nc\n"))])
+        await put(store, second, output(b"d"))
+        await ear.until(2)
+    assert [list(news.sessions) for news in ear.heard] == [
+        [(first.id, 7), (second.id, None)],
+        [(second.id, None)],
+    ]
+    assert ear.heard[0].horizon < ear.heard[1].horizon == second.last_arrival
+    assert all(news.is_own for news in ear.heard)
+    assert await store.horizon() >= second.last_arrival
+
+
+async def test_sessions_are_loaded_together(store: Store) -> None:
+    """Those that there are."""
+    made = [await opened(store, number) for number in (1, 2, 3)]
+    asked = [made[2].id, bytes(15) + b"\x09", made[0].id]
+    found = await store.load_all(asked)
+    assert sorted(found, key=lambda session: session.id) == [made[0], made[2]]
+    assert await store.load_all([]) == []
+
+
 async def test_sessions_are_listed_newest_first(store: Store) -> None:
     """In the order that they came in, whatever their shippers' clocks say."""
     found = [await opened(store, n, started_at_us=at) for n, at in ((1, 30), (2, 10), (3, 20))]
@@ -519,6 +545,27 @@ async def test_what_is_young_is_kept_though_it_was_merged(store: Store) -> None:
         pass
     kept = await store.chunks(session.number, 0, ALL)
     assert b"".join(chunk.records for chunk in kept) == b"".join(c.records for c in written[40:])
+
+
+async def test_nothing_goes_before_its_time(store: Store) -> None:
+    """Nor from behind something that is kept; and a merged chunk's rest not much later."""
+    session = await opened(store)
+    written = list[Chunk]()
+    for number in range(MERGE_CHUNKS + 20):
+        await let_pass(store, MERGE_SPAN_US // 4)
+        # Of a part that completes no line no mark tells when it came.
+        written.append(await put(store, session, output(b"%d" % number + b"\n" * (number % 2))))
+    everything = await stored(store, session)
+    for oldest in range(len(written)):
+        before_us = written[oldest].arrival
+        while await store.expire(before_us, None, 3):
+            pass
+        kept = await stored(store, session)
+        assert everything.endswith(kept)
+        late = [each for each in written if each.arrival < before_us - MERGE_SPAN_US]
+        young = everything[sum(len(each.records) for each in written[:oldest]) :]
+        assert kept.endswith(young)
+        assert len(kept) <= len(everything) - sum(len(each.records) for each in late)
 
 
 async def test_number_of_a_deleted_session_is_not_another_s(store: Store) -> None:

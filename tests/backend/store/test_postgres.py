@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,6 +12,7 @@ from ptyshipper.backend.store.base import DEAD_AFTER_US, Query, Store
 from ptyshipper.backend.store.postgres import PostgresStore
 from ptyshipper.errors import BackendError, StoreError
 from tests.backend.store.conftest import Open
+from tests.support.listening import listening
 from tests.support.postgres import Postgres, ask
 from tests.support.server import output
 from tests.support.sessions import ALL, opened, opening, put, stored, write
@@ -21,48 +20,21 @@ from tests.support.sessions import ALL, opened, opening, put, stored, write
 NOW_US = 1_800_000_000_000_000
 
 
-class Ear:
-    """What a store tells of others' commits."""
-
-    def __init__(self) -> None:
-        self.heard: list[tuple[bytes, int | None]] = []
-        self.missed = 0
-        self._told = asyncio.Event()
-
-    def hear(self, session_id: bytes, app_id: int | None) -> None:
-        self.heard.append((session_id, app_id))
-        self._told.set()
-
-    def miss(self) -> None:
-        self.missed += 1
-        self._told.set()
-
-    async def until(self, heard: int, missed: int = 1) -> None:
-        while len(self.heard) < heard or self.missed < missed:
-            self._told.clear()
-            await asyncio.wait_for(self._told.wait(), 20)
-
-
-@asynccontextmanager
-async def listening(store: Store) -> AsyncIterator[Ear]:
-    ear = Ear()
-    task = asyncio.create_task(store.listen(ear.hear, ear.miss))
-    await ear.until(0)
-    yield ear
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
-
-
-async def test_others_commits_are_heard_of(open_postgres: Open) -> None:
-    """By session and app, however many there are in one; one's own are known already."""
+async def test_commits_are_heard_of_in_one_order(open_postgres: Open) -> None:
+    """One's own as well; whole, however many sessions are in one."""
     here, there = await open_postgres(), await open_postgres()
     async with listening(here) as ear:
-        for store, first in ((here, 1), (there, 1_001)):
+        named, horizons = list[list[tuple[bytes, int | None]]](), list[int]()
+        for store, first in ((here, 1), (there, 1_001), (here, 2_001)):
             asked = [opening(first + n, app_id=n % 3 or None) for n in range(600)]
             sessions = [s for s in (await store.commit([], asked)).sessions if s is not None]
             await store.commit([write(session, output(b"x\n")) for session in sessions])
-        await ear.until(600)
-        assert ear.heard == [(session.id, session.app_id) for session in sessions]
+            named.append([(session.id, session.app_id) for session in sessions])
+            horizons.append(sessions[-1].last_arrival)
+        await ear.until(3)
+        assert [list(news.sessions) for news in ear.heard] == named
+        assert [news.horizon for news in ear.heard] == horizons
+        assert [news.is_own for news in ear.heard] == [True, False, True]
 
 
 async def test_listener_that_was_cut_off_says_that_it_missed_something(

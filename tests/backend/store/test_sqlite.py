@@ -120,13 +120,6 @@ async def test_large_commit_that_fails_leaves_nothing(tmp_path: Path) -> None:
     await store.close()
 
 
-async def test_listening_ends_at_once(tmp_path: Path) -> None:
-    """No other process has the database."""
-    store = SqliteStore(tmp_path)
-    await store.listen(lambda *_: None, lambda: None)
-    await store.close()
-
-
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     """And whoever was connected when the process died was seen until it last said that it was alive."""
     store = SqliteStore(tmp_path)

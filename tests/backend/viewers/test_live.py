@@ -36,8 +36,11 @@ def test_what_was_and_what_comes(server: Server) -> None:
     with asked(server, path(shipper)) as answer:
         assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
         events = answer.events()
-        first, state = next(events), next(events)
-        assert (texts([first]), first.id) == (["one", "two"], 1)
+        history = [next(events)]
+        if history[0].id == 0:  # a reader whose turn is over after a line goes on in the next
+            history.append(next(events))
+        state = next(events)
+        assert (texts(history), history[-1].id) == (["one", "two"], 1)
         assert (state.name, state.data["state"], state.id) == ("state", "running", None)
         shipper.ship(output(b"three\n"))
         third = next(events)

@@ -52,7 +52,8 @@ def test_viewer_sees_the_screen_then_what_happens(server: Server) -> None:
     shipper = Shipper(server, os.urandom(16), tty=True)
     shipper.ship(start_record(100, 30) + output(b"$ \xe2\x82", Kind.TTY, 3_000_000))
     viewer, init = joined(server, shipper.session_id)
-    assert init == Event("init", 0, 3_000_000, 100, 30, "$ ")
+    assert init._replace(us=0) == Event("init", 0, 0, 100, 30, "$ ")
+    assert 3_000_000 < init.us < 60_000_000, "as long as it runs: also since its last output"
     shipper.ship(output(b"\xac\r\n", Kind.TTY))
     shipper.ship(encode(Kind.RESIZED, 5, records.resized(600, 0xFFFF)))
     shipper.ship(encode(Kind.SIGNALLED, 6, records.signalled(15)))
@@ -100,6 +101,47 @@ def test_long_session_is_joined_at_its_end(server: Server) -> None:
     assert shown == f"line {count - 1}"
     shipper.ship(output(b"more", Kind.TTY))
     assert next_event(viewer).text == "more"
+    viewer.close()
+    shipper.socket.close()
+
+
+def ship_frames(shipper: Shipper, megabytes: int) -> str:
+    """A program that writes one row again and again; the last of it."""
+    frame = ""
+    for number in range(megabytes * 18):
+        frame = "".join(f"\x1b[2;1Hframe {number}.{at}\x1b[K" for at in range(2_400))[:60_000]
+        shipper.ship(output(frame.encode(), Kind.TTY))
+    return frame
+
+
+def test_what_was_drawn_once_long_ago_is_on_the_screen(server: Server) -> None:
+    """The window was resized before, too: neither lies within what is read for a viewer."""
+    shipper = Shipper(server, os.urandom(16), tty=True)
+    shipper.ship(start_record() + encode(Kind.RESIZED, 5, records.resized(90, 20)))
+    shipper.ship(output(b"$ top\r\n\x1b[?1049h\x1b[H\x1b[2JTITLE", Kind.TTY))
+    last = ship_frames(shipper, 5)
+    viewer, init = joined(server, shipper.session_id)
+    assert (init.cols, init.rows) == (90, 20)
+    assert len(init.text) < (1 << 20) + 70_000
+    seen, whole = Emulator(90, 20), Emulator(90, 20)
+    seen.feed(init.text)
+    whole.feed("\x1b[?1049h\x1b[H\x1b[2JTITLE" + last)
+    assert seen.cells() == whole.cells()
+    # It is the alternate screen, which it leaves.
+    shipper.ship(output(b"\x1b[?1049lback", Kind.TTY))
+    seen.feed(next_event(viewer).text)
+    assert "TITLE" not in "".join(cell.data for row in seen.cells()[:-1] for cell in row)
+    viewer.close()
+    shipper.socket.close()
+
+
+def test_screen_that_was_cleared_of_late_is_known_to_be_the_alternate_one(server: Server) -> None:
+    shipper = Shipper(server, os.urandom(16), tty=True)
+    shipper.ship(start_record() + output(b"\x1b[?1049hold", Kind.TTY))
+    ship_frames(shipper, 5)
+    shipper.ship(output(b"\x1b[H\x1b[2Jnew", Kind.TTY))
+    viewer, init = joined(server, shipper.session_id)
+    assert init.text == "\x1b[?1049h\x1b[H\x1b[2Jnew"
     viewer.close()
     shipper.socket.close()
 

@@ -15,7 +15,7 @@ from ptyshipper.bundle import standins
 
 FOLDER = Path(standins.__file__).parent
 PACKAGE = Path(ptyshipper.__file__).parent
-LEFT_OUT = ("backend", "bundle", "view", "__main__")
+LEFT_OUT = ("backend", "bundle", "repro", "view", "__main__")
 OTHERS = ("h11", "websockets.client", "ptyprocess")
 
 # Before anything else: a module that is loaded stays the library's.

@@ -1,5 +1,7 @@
 /** What the backend's viewer API answers; `/api/openapi.json` describes it. */
 
+import { noteLetIn } from "./login.ts";
+
 export interface Session {
   id: string;
   app_id: number | null;
@@ -13,10 +15,13 @@ export interface Session {
   state: "running" | "exited" | "cut" | "quiet";
   exit_code: number | null;
   exit_signal: number | null;
+  first_offset: number;
   bytes: number;
   entries: number;
   gaps: number;
   lost_bytes: number;
+  cols: number;
+  rows: number;
 }
 
 export type Parameters = Record<string, string | number | boolean | null | undefined>;
@@ -42,6 +47,7 @@ export function address(path: string, parameters: Parameters = {}): string {
 /** Throws Refused; TypeError where nobody answers. */
 export async function open(url: string, signal?: AbortSignal): Promise<Response> {
   const response = await fetch(url, { signal: signal ?? null, cache: "no-store" });
+  if (response.ok || response.status === 401) noteLetIn(response.ok);
   if (response.ok) return response;
   const told = (await response.json().catch(() => null)) as { error?: string } | null;
   throw new Refused(response.status, told?.error ?? response.statusText);

@@ -44,6 +44,13 @@ export function duration(ms: number): string {
   return `${Math.floor(min / 1440)} d ${Math.floor(min / 60) % 24} h`;
 }
 
+/** A moment of a recording. */
+export function position(ms: number): string {
+  const s = Math.floor(ms / 1000);
+  const [hours, min] = [Math.floor(s / 3600), Math.floor(s / 60) % 60];
+  return hours ? `${hours}:${pad(min)}:${pad(s % 60)}` : `${min}:${pad(s % 60)}`;
+}
+
 const pad = (value: number, digits = 2) => String(value).padStart(digits, "0");
 
 export type Clock = "local" | "utc" | "relative" | "none";

@@ -4,7 +4,8 @@ import { ask, type Session } from "./api.ts";
 import { h } from "./dom.ts";
 import * as formats from "./formats.ts";
 import { Notice } from "./notice.ts";
-import { noteLetIn, troubleOf } from "./troubles.ts";
+import { sessionPath, terminalPath } from "./router.ts";
+import { troubleOf } from "./troubles.ts";
 
 interface Listed {
   sessions: Session[];
@@ -81,7 +82,6 @@ class SessionsPage {
     try {
       const parameters = Object.fromEntries([...FILTERS, "before"].map((name) => [name, asked.get(name)]));
       const listed = await ask<Listed>("/api/sessions", { ...parameters, limit: AT_A_TIME }, signal);
-      noteLetIn();
       this.notice.hide();
       this.show(listed, asked);
       return true;
@@ -201,10 +201,12 @@ function cellsOf(session: Session): HTMLTableCellElement[] {
   const ended = session.ended_at === null ? Date.now() : Date.parse(session.ended_at);
   const lost = session.gaps ? `${formats.count(session.gaps)} (${formats.bytes(session.lost_bytes)})` : "";
   const command = session.command.join(" ") || "(no command)";
-  const badge = session.tty ? h("span", { class: "badge", title: "on a terminal" }, "tty") : null;
+  const badge = session.tty
+    ? h("a", { class: "badge", href: terminalPath(session.id), title: "watch its terminal" }, "tty")
+    : null;
   const cells: [string, string | HTMLElement][] = [
     ["state", h("span", { class: `mood ${mood}` }, words)],
-    ["command", h("span", { class: "words" }, h("span", { title: command }, command), badge)],
+    ["command", h("span", { class: "words" }, h("a", { href: sessionPath(session.id), title: command }, command), badge)],
     ["app", idLink("app", session.app_id)],
     ["deployment", idLink("deployment", session.deployment_id)],
     ["pod", idLink("hostname", session.hostname)],

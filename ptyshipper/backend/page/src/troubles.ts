@@ -1,8 +1,7 @@
 /** What a reader is told when the backend refuses, or does not answer. */
 
 import { Refused } from "./api.ts";
-
-const LOGGED_IN = "ptyshipper.logged-in";
+import { wasLetIn } from "./login.ts";
 
 export interface Trouble {
   title: string;
@@ -11,20 +10,14 @@ export interface Trouble {
   passes: boolean;
 }
 
-/** Once somebody was let in, a later 401 means that the login has expired. */
-export function noteLetIn(): void {
-  localStorage.setItem(LOGGED_IN, "yes");
-}
-
 export function troubleOf(error: unknown): Trouble {
   const status = error instanceof Refused ? error.status : 0;
   switch (status) {
     case 0:
       return { title: "Disconnected", help: "The backend does not answer; trying again…", passes: true };
     case 401: {
-      const was = localStorage.getItem(LOGGED_IN) !== null;
       const help = "Open a link that “ptyshipper token link” prints on the backend's machine.";
-      return { title: was ? "Your login has expired" : "You are not logged in", help, passes: false };
+      return { title: wasLetIn() ? "Your login has expired" : "You are not logged in", help, passes: false };
     }
     case 403:
       return { title: "Not allowed", help: "This login may not see that.", passes: false };

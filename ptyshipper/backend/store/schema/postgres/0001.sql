@@ -1,5 +1,5 @@
--- The tables of schema/sqlite/0002.sql, which says what their columns mean, and what is done with them
--- in one round trip each: a lock that waited for a client's next word would stop every other client.
+-- The tables of schema/sqlite/0002.sql and 0003.sql, which say what their columns mean, and what is done
+-- with them in one round trip each: a lock that waited for a client's next word would stop every other client.
 --
 -- Whatever changes a session takes the ledger's row first and holds it to the end of its transaction.
 -- So ids rise in the order of the commits, nobody waits for two that wait for each other, and what is
@@ -38,6 +38,8 @@ CREATE TABLE sessions (
     cut           boolean NOT NULL DEFAULT false,
     last_seen_us  bigint  NOT NULL,
     last_arrival  bigint  NOT NULL DEFAULT 0,
+    span          integer NOT NULL DEFAULT 0,
+    until_us      bigint  NOT NULL DEFAULT 0,
     tail_offset   bigint  NOT NULL DEFAULT 0,
     tail_chunks   integer NOT NULL DEFAULT 0,
     tail_bytes    bigint  NOT NULL DEFAULT 0
@@ -47,6 +49,9 @@ CREATE INDEX sessions_connected ON sessions (replica) WHERE replica IS NOT NULL;
 CREATE INDEX sessions_of_app ON sessions (app_id, number);
 CREATE INDEX sessions_of_deployment ON sessions (deployment_id, number);
 CREATE INDEX sessions_by_age ON sessions (first_arrival);
+CREATE INDEX sessions_by_span ON sessions (app_id, span, started_at_us);
+CREATE INDEX sessions_by_begin ON sessions (app_id, started_at_us, number);
+CREATE INDEX sessions_by_end ON sessions (app_id, until_us, number);
 
 CREATE TABLE chunks (
     session       bigint NOT NULL,
@@ -163,6 +168,12 @@ CREATE TABLE logged (
 CREATE FUNCTION wall_us() RETURNS bigint LANGUAGE sql AS
     $$ SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint $$;
 
+-- Both NULL for NULL. The sum is of times that a shipper says, which may be more than a column holds.
+CREATE FUNCTION span_of(time_us bigint) RETURNS integer IMMUTABLE STRICT LANGUAGE sql AS
+    $$ SELECT length(ltrim(time_us::bit(64)::text, '0')) $$;
+CREATE FUNCTION until_us(begun_us bigint, more_us numeric) RETURNS bigint IMMUTABLE STRICT LANGUAGE sql AS
+    $$ SELECT least(begun_us + more_us, 9223372036854775807)::bigint $$;
+
 -- Make one chunk of those of each session that begin in a span of offsets, in each span of time.
 CREATE FUNCTION merge(sessions bigint[], firsts bigint[], pasts bigint[], span_us bigint) RETURNS void
 LANGUAGE sql AS $$
@@ -191,7 +202,7 @@ LANGUAGE sql AS $$
     FROM placed GROUP BY session, span
 $$;
 
--- ids: how many the writes take together. records: of all writes, one behind the other. wakes: what the other
+-- ids: how many the writes take together. records: of all writes, one behind the other. wakes: what all
 -- replicas are told. opened: each opening's session, NULL where a later one had it already.
 CREATE FUNCTION commit(
     this bigint, writes write[], records bytea, ids bigint, openings opening[], wakes text[],
@@ -229,6 +240,13 @@ BEGIN
             replica = CASE WHEN w.is_connected THEN this END,
             first_arrival = coalesce(was.first_arrival, first_id + w.ids_before),
             stored_bytes = was.stored_bytes + coalesce(w.size_bytes, 0),
+            span = greatest(was.span, span_of(w.last_time_us)),
+            until_us = CASE
+                WHEN w.last_time_us IS NULL THEN was.until_us
+                WHEN w.ended_us IS NOT NULL THEN until_us(was.started_at_us, w.last_time_us + 1.0)
+                ELSE greatest(was.until_us,
+                    until_us(was.started_at_us, power(2.0, span_of(w.last_time_us))))
+            END,
             -- The run of small chunks ends before a large one, or with its last one.
             tail_offset = CASE WHEN is_large OR is_full THEN w.next_offset ELSE was.tail_offset END,
             tail_chunks = CASE WHEN is_large OR is_full THEN 0 ELSE chunks END,
@@ -287,7 +305,11 @@ BEGIN
         FROM unnest(openings) WITH ORDINALITY AS o (id, a, b, c, d, e, f, g, h, i, place)
         LEFT JOIN made AS m ON (m.sessions).id = o.id;
     END IF;
-    PERFORM pg_notify('ptyshipper', wake) FROM unnest(wakes) AS wake;
+    -- In the order of the commits, since the ledger's row is held until this one's end. Before the names stands
+    -- the greatest id that was given by now, in the last one only: 0 means that the commit has more.
+    PERFORM pg_notify('ptyshipper',
+        CASE WHEN place = cardinality(wakes) THEN first_id + ids - 1 ELSE 0 END || ' ' || wake)
+    FROM unnest(wakes) WITH ORDINALITY AS told (wake, place);
 END $$;
 
 -- What of a session is stored from an offset on: chunks until they weigh max_bytes, at least one.
@@ -323,8 +345,9 @@ BEGIN
     DELETE FROM replicas WHERE alive_us < now_us - 86400000000;
 END $$;
 
--- Deletes what is too old and the oldest of what is too much, and returns how many rows those were.
-CREATE FUNCTION expire(before_us bigint, max_bytes bigint, most integer) RETURNS integer
+-- Deletes what is too old and the oldest of what is too much, and returns how many rows those were. span_us:
+-- what is in a merged chunk may be so much younger than its first part.
+CREATE FUNCTION expire(before_us bigint, max_bytes bigint, most integer, span_us bigint) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     excess bigint;
@@ -346,14 +369,17 @@ BEGIN
         RETURN emptied;
     END IF;
     WITH front AS (
-        SELECT first_offset, arrival, octet_length(records) AS size_bytes FROM chunks
-        WHERE session = oldest.number ORDER BY first_offset LIMIT most
+        SELECT first_offset, octet_length(records) AS size_bytes,
+            -- Of all up to there: nothing goes from behind something that stays.
+            max(arrival + CASE marks WHEN '' THEN 0 ELSE span_us END) OVER (ORDER BY first_offset)
+                AS youngest_us
+        FROM chunks WHERE session = oldest.number ORDER BY first_offset LIMIT most
     ), summed AS (
         SELECT *, sum(size_bytes) OVER (ORDER BY first_offset) - size_bytes AS freed_before FROM front
     ), gone AS (
         DELETE FROM chunks USING summed
         WHERE session = oldest.number AND chunks.first_offset = summed.first_offset
-            AND (summed.arrival < before_us OR freed_before < excess)
+            AND (summed.youngest_us < before_us OR freed_before < excess)
         RETURNING size_bytes
     )
     SELECT count(*), coalesce(sum(size_bytes), 0) INTO deleted, freed FROM gone;
