@@ -7,7 +7,7 @@ other processes may ask the same database through stores of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -35,6 +35,10 @@ SMALL_CHUNK_BYTES = 16_384
 """A chunk of this size is not worth rewriting: what merging saves is under 1 %."""
 WORTH_MERGING = 8
 """So many small chunks before a large one are merged, fewer stay as they are."""
+MERGE_SHARE, MERGE_AT_LEAST = 24, 4
+"""A commit merges one session's chunks for so many writes, and may always for so many sessions. A thousand
+that began together would reach ``MERGE_CHUNKS`` together and hold up one commit (250 ms); those
+that are left merge with one of their next writes. It is more than they need, one in ``MERGE_CHUNKS``."""
 
 FOUND_COLUMNS = (
     "id",
@@ -364,13 +368,18 @@ def ids_of(chunk: Chunk) -> int:
     return max(1, chunk.end_entry - chunk.first_entry)
 
 
-def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
-    """For each write how many ids of the commit come before its own, and how many it takes in all."""
+def merges_of(writes: int) -> int:
+    """Of how many sessions a commit of so many writes may merge the chunks."""
+    return max(MERGE_AT_LEAST, writes // MERGE_SHARE)
+
+
+def arrivals_of(chunks: Iterable[Chunk | None]) -> tuple[list[int], int]:
+    """For each chunk of a commit how many ids come before its own, and how many there are in all."""
     taken, before = 0, list[int]()
-    for write in writes:
+    for chunk in chunks:
         before.append(taken)
-        if write.chunk is not None:
-            taken += ids_of(write.chunk)
+        if chunk is not None:
+            taken += ids_of(chunk)
     return before, taken
 
 

@@ -46,6 +46,7 @@ from ptyshipper.backend.store.base import (
     ids_of,
     in_order,
     levels,
+    merges_of,
     session_of,
     state_of,
     time_of,
@@ -163,7 +164,7 @@ class PostgresStore:
             group.ids,
             group.openings,
             group.wakes,
-            _MERGING,
+            (*_MERGING, merges_of(len(group.writes))),
         )
         writes, before = group.writes, group.before
         refused = set(range(len(writes))).difference(written or ())
@@ -343,7 +344,7 @@ class Group(NamedTuple):
 
     @classmethod
     def of(cls, writes: Sequence[Write], openings: Sequence[Opening]) -> Group:
-        before, ids = arrivals_of(writes)
+        before, ids = arrivals_of(write.chunk for write in writes)
         rows, parts, records_at = list[tuple[Any, ...]](), list[bytes](), 1
         for index, write in enumerate(writes):
             rows.append(_row(index, write, before[index], records_at))

@@ -20,6 +20,7 @@ from ptyshipper.backend.session import (
 )
 from ptyshipper.backend.store.base import (
     DEAD_AFTER_US,
+    MERGE_AT_LEAST,
     MERGE_CHUNKS,
     MERGE_SPAN_US,
     STATES,
@@ -323,6 +324,24 @@ async def test_small_chunks_are_merged_by_weight_too(store: Store) -> None:
     for _ in range(40):
         await put(store, session, output(b"x" * 9_984))  # 10,000 bytes
     assert await chunk_sizes(store, session) == [270_000, *[10_000] * 13]
+
+
+async def test_sessions_in_step_are_merged_a_few_in_a_commit(store: Store) -> None:
+    """Those that have to wait are merged with what they write next, and lose nothing by it."""
+    sessions = [await opened(store, number) for number in range(1, 3 * MERGE_AT_LEAST)]
+    written = list[list[Chunk | None]]()
+    for number in range(MERGE_CHUNKS + 2):
+        line = output(b"%d\n" % number)
+        done = await store.commit([write(session, line) for session in sessions])
+        assert done.refused == set()
+        written.append(done.chunks)
+        if number >= MERGE_CHUNKS - 1:
+            found = [await store.chunks(session.number, 0, ALL) for session in sessions]
+            merges = sum(chunks[0] != written[0][at] for at, chunks in enumerate(found))
+            assert merges == min(len(sessions), (number - MERGE_CHUNKS + 2) * MERGE_AT_LEAST)
+    for at, chunks in enumerate(found):
+        own = [each[at] for each in written]
+        assert merged(chunks) == merged([chunk for chunk in own if chunk is not None])
 
 
 @settings(
