@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 ARGS ?=
 # What `make test` runs; .ci/run runs both side by side.
 TESTS ?= tests integration
+# What the tests of the page look like.
+export PTYSHIPPER_SCREENSHOTS ?= $(CURDIR)/build/screenshots
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help

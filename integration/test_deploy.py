@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ptyshipper import statefile
 from ptyshipper.backend import app, guards, health, operation
 from ptyshipper.backend.ingest import hub
 from ptyshipper.serve_config import SERVE_SETTINGS, ServeSettings, serve_settings
+from ptyshipper.statefile import ServerState
 from ptyshipper.wire.paths import INGEST_PATH
 from tests.support.operating import metrics_of
-from tests.support.server import REPOSITORY, running_server
+from tests.support.patience import PATIENCE_S, until
+from tests.support.server import (
+    REPOSITORY,
+    Server,
+    Shipper,
+    output,
+    running_server,
+    start_record,
+)
 
 DEPLOY = REPOSITORY / "integration" / "deploy"
 UNIT = DEPLOY / "ptyshipper.service"
@@ -26,6 +40,8 @@ MANIFEST = DEPLOY / "kubernetes.yaml"
 DRAIN_WITHIN_S = (
     hub.STOP_WITHIN_S + guards.CLOSE_WITHIN_S + app.SHUTDOWN_WITHIN_S + app.FLUSH_WITHIN_S
 )
+NOBODY = 61_184
+"""The first user that systemd gives to a unit with DynamicUser."""
 VARIABLES = {setting.variable for setting in SERVE_SETTINGS}
 
 
@@ -109,6 +125,101 @@ def test_systemd_finds_the_unit_well_shut_in(unit_here: Path) -> None:
         capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def system_calls(group: str) -> set[str]:
+    """Those that systemd means by it."""
+    told = subprocess.run(
+        ["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True
+    ).stdout
+    words = {line.strip() for line in told.splitlines()[1:] if line.strip()[:1] not in ("", "#")}
+    groups = {word for word in words if word.startswith("@")}
+    return (words - groups).union(*map(system_calls, groups))
+
+
+@pytest.fixture
+def shut_in(tmp_path: Path) -> Iterator[tuple[ServerState, subprocess.Popen[bytes]]]:
+    """The unit's command with its settings, as ``shut_in.sh`` runs it, and traced."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    if missing := [name for name in ("strace", "systemd-analyze") if shutil.which(name) is None]:
+        pytest.skip(f"needs {' and '.join(missing)}")
+    state = tmp_path / "state"
+    state.mkdir(mode=0o700)
+    os.chown(state, NOBODY, NOBODY)
+    (command,) = unit_lines("ExecStart")
+    arguments = command.split()[1:]
+    settings = [line.replace("%S", "/var/lib") for line in unit_lines("Environment")]
+    python = f"/usr/local/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    places = [state, sys.base_prefix, sysconfig.get_path("purelib"), REPOSITORY]
+    log = tmp_path / "log"
+    with log.open("wb") as said:
+        process = subprocess.Popen(
+            [
+                "unshare", "--mount", DEPLOY / "shut_in.sh", *places,
+                "env", "-i", "PATH=/usr/bin:/bin", "PYTHONPATH=/mnt", "PYTHONDONTWRITEBYTECODE=1",
+                "LD_LIBRARY_PATH=/usr/local/lib", "PTYSHIPPER_PORT=0", *settings,
+                "strace", "-f", "-o", "/var/lib/ptyshipper/trace",
+                python, "-c", "from ptyshipper.cli import main; main()", *arguments,
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )  # fmt: skip
+    found: ServerState | None = None
+
+    def has_started() -> bool:
+        nonlocal found
+        assert process.poll() is None, log.read_text()
+        found = statefile.read(state)
+        return found is not None
+
+    try:
+        until(has_started, "the backend listens")
+        assert found is not None
+        yield found, process
+    finally:
+        process.kill()
+        process.wait()
+        if found is not None:
+            kill_if_there(found.pid)
+
+
+def kill_if_there(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # as it should be
+
+
+def test_the_unit_s_command_lives_shut_in_as_it_is(
+    shut_in: tuple[ServerState, subprocess.Popen[bytes]], tmp_path: Path
+) -> None:
+    """It takes a session, shows it and ends, as nobody with one place to write, and asks the kernel for
+    nothing that the unit forbids: system calls, address families, memory to write code to."""
+    server = Server(tmp_path / "state")
+    server.state, process = shut_in
+    shipper = Shipper(server, os.urandom(16))
+    shipper.ship(start_record() + output(b"line\n"))
+    assert server.records(shipper.session_id)
+    assert metrics_of(server)["ptyshipper_shippers"] == 1
+    status = Path(f"/proc/{server.state.pid}/status").read_text()
+    assert f"Uid:\t{NOBODY}\t" in status
+    assert "CapBnd:\t0000000000000000\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+    os.kill(server.state.pid, signal.SIGTERM)
+    assert process.wait(PATIENCE_S) == 0
+    shipper.socket.close()
+    trace = (tmp_path / "state" / "trace").read_text()
+    calls = set(re.findall(r"^\d+ +(?:<\.\.\. )?(\w+)", trace, re.MULTILINE))
+    assert {"accept4", "epoll_wait"} & calls
+    asked, *refused = unit_lines("SystemCallFilter")
+    allowed = system_calls(asked).difference(*(system_calls(each[1:]) for each in refused))
+    assert calls - allowed == set()
+    (families,) = unit_lines("RestrictAddressFamilies")
+    assert set(re.findall(r"\bsocket(?:pair)?\((\w+)", trace)) <= set(families.split())
+    assert unit_lines("MemoryDenyWriteExecute") == ["yes"]
+    writable_code = r"\bmmap\(.*PROT_WRITE\|PROT_EXEC|\b(?:pkey_)?mprotect\(.*PROT_EXEC"
+    assert re.findall(f".*(?:{writable_code}).*", trace) == []
 
 
 def test_the_manifest_s_settings_are_ours(container: dict[str, Any]) -> None:

@@ -1,102 +1,36 @@
-"""The log view in a real browser: a log live and of the past, and what keeps one from seeing it."""
+"""The log view in a real browser: how lines are shown, told apart and taken away."""
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 
 from ptyshipper import records
 from ptyshipper.records import GapCause, Kind, encode
 from tests.support.browser import (
     browser,
     context,
-    link_to,
     needs_chromium,
     serious_violations,
     take_picture,
 )
-from tests.support.server import Server, Shipper, exit_record, output, running_server, start_record
+from tests.support.log_page import (
+    ROWS,
+    TEXTS,
+    Start,
+    backend,
+    expect_seen,
+    page,
+    show,
+    started,
+)
+from tests.support.server import Server, exit_record, output
 
-__all__ = ["browser", "context"]
-ROWS = ".log .row"
-TEXTS = ".log .row .text"
-BATCH_LINES = 1_000
+__all__ = ["backend", "browser", "context", "page", "started"]
 
 pytestmark = needs_chromium
-
-
-@pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running_server(tmp_path_factory.mktemp("log")) as server:
-        yield server
-
-
-@pytest.fixture
-def page(context: BrowserContext, backend: Server) -> Iterator[Page]:
-    """Logged in; an error of a script fails the test."""
-    opened = context.new_page()
-    errors = list[str]()
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(link_to(backend))
-    yield opened
-    assert errors == []
-
-
-@pytest.fixture
-def started(backend: Server) -> Iterator[Callable[..., Shipper]]:
-    """Makes shippers of sessions that have begun."""
-    made = list[Shipper]()
-
-    def start(**description: Any) -> Shipper:
-        made.append(Shipper(backend, os.urandom(16), **description))
-        made[-1].ship(start_record())
-        return made[-1]
-
-    yield start
-    for shipper in made:
-        shipper.socket.close()
-
-
-Start = Callable[..., Shipper]
-
-
-def show(page: Page, backend: Server, shipper: Shipper, more: str = "") -> Locator:
-    """The texts of the rows of the session's log."""
-    page.goto(f"{backend.state.url}/sessions/{shipper.session_id.hex()}{more}")
-    expect(page.locator(".loading")).to_be_hidden()
-    return page.locator(TEXTS)
-
-
-def ship_lines(shipper: Shipper, first: int, last: int) -> None:
-    """``line N``, a millisecond apart, as many at a time as a batch holds."""
-    for begin in range(first, last + 1, BATCH_LINES):
-        lines = range(begin, min(begin + BATCH_LINES, last + 1))
-        shipper.send(b"".join(output(b"line %d\n" % n, time_us=n * 1_000) for n in lines))
-        shipper.wait_acknowledged()
-
-
-def shown(page: Page) -> list[str]:
-    """The texts that are in the window, from its upper to its lower edge."""
-    found: list[str] = page.evaluate(
-        """() => {
-            const box = document.querySelector(".log").getBoundingClientRect();
-            return [...document.querySelectorAll(".log .row")].filter((row) => {
-                const at = row.getBoundingClientRect();
-                return at.bottom > box.top + 1 && at.top < box.bottom - 1;
-            }).map((row) => row.querySelector(".text").textContent);
-        }"""
-    )
-    return found
-
-
-def expect_seen(page: Page, text: str) -> None:
-    """The row with exactly this text comes into the window."""
-    expect(page.locator(TEXTS, has_text=re.compile(f"^{re.escape(text)}$"))).to_be_in_viewport()
 
 
 def test_lines_come_live_with_time_and_stream_and_the_end(
@@ -136,208 +70,6 @@ def test_lines_come_live_with_time_and_stream_and_the_end(
     assert "serve --all" in page.title()
     take_picture(page, "log-ended")
     assert serious_violations(page) == []
-
-
-LONG = 60_000
-
-
-@pytest.fixture(scope="module")
-def long(backend: Server) -> Shipper:
-    """A session with 60,000 lines, a millisecond apart, that goes on."""
-    shipper = Shipper(backend, os.urandom(16), hostname="long-0")
-    shipper.ship(start_record())
-    ship_lines(shipper, 1, LONG)
-    return shipper
-
-
-def test_long_log_is_walked_from_the_first_line_to_the_last(
-    page: Page, backend: Server, long: Shipper
-) -> None:
-    """By keys, wheel and scroll bar; and only what is seen is in the document."""
-    show(page, backend, long)
-    expect_seen(page, f"line {LONG}")
-    page.keyboard.press("g")
-    expect_seen(page, "line 1")
-    assert shown(page)[0] == "line 1"
-    for key, first in (("ArrowDown", 2), ("j", 3), ("ArrowUp", 2), ("k", 1), ("k", 1)):
-        page.keyboard.press(key)
-        assert shown(page)[0] == f"line {first}"
-    page.keyboard.press("PageDown")
-    before = shown(page)
-    assert 20 <= int(before[0].split()[1]) <= 40
-    page.keyboard.press("PageUp")
-    assert shown(page)[0] == "line 1"
-    page.keyboard.press("G")
-    expect_seen(page, f"line {LONG}")
-    log = page.locator(".log")
-    log.evaluate("(log) => log.scrollTop = (log.scrollHeight - log.clientHeight) / 2")
-    expect(page.locator(TEXTS, has_text=re.compile(f"^line {LONG // 2}"))).not_to_have_count(0)
-    middle = [int(each.split()[1]) for each in shown(page)]
-    assert abs(middle[0] - LONG / 2) < LONG / 100, middle
-    assert middle == list(range(middle[0], middle[0] + len(middle)))
-    log.evaluate("(log) => log.scrollTop = 0")
-    expect_seen(page, "line 1")
-    assert page.locator(ROWS).count() < 100
-
-
-def test_wheel_passes_every_line_once(page: Page, backend: Server, long: Shipper) -> None:
-    """Across the edges of pages, down and up again, further than is kept loaded."""
-    show(page, backend, long, "#L30000")
-    expect_seen(page, "line 30000")
-    page.locator(".log").hover()
-    for px, way in ((700, 1), (-700, -1)):
-        seen = int(shown(page)[0].split()[1])
-        for _ in range(60):
-            page.mouse.wheel(0, px)
-            page.wait_for_timeout(20)
-            here = [int(each.split()[1]) for each in shown(page)]
-            assert here == list(range(here[0], here[0] + len(here))), "no hole and no line twice"
-            assert 0 <= (here[0] - seen) * way <= 80
-            seen = here[0]
-
-
-def test_follow_stops_when_the_reader_scrolls_up_and_counts_what_waits(
-    page: Page, backend: Server, long: Shipper
-) -> None:
-    global LONG
-    show(page, backend, long)
-    expect_seen(page, f"line {LONG}")
-    follow = page.get_by_role("button", name="Follow")
-    expect(follow).to_have_attribute("aria-pressed", "true")
-    page.locator(".log").hover()
-    page.mouse.wheel(0, -300)
-    expect(follow).to_have_attribute("aria-pressed", "false")
-    page.wait_for_timeout(300)
-    before = shown(page)
-    ship_lines(long, LONG + 1, LONG + 1_234)
-    LONG += 1_234
-    more = page.locator(".more")
-    expect(more).to_have_text("↓ 1,234 new lines")
-    assert shown(page) == before, "what is read stays where it is"
-    take_picture(page, "log-waiting")
-    more.click()
-    expect_seen(page, f"line {LONG}")
-    expect(more).to_be_hidden()
-    ship_lines(long, LONG + 1, LONG + 700)
-    LONG += 700
-    expect_seen(page, f"line {LONG}")
-    page.keyboard.press("f")
-    expect(follow).to_have_attribute("aria-pressed", "false")
-    ship_lines(long, LONG + 1, LONG + 50)
-    LONG += 50
-    expect(more).to_have_text("↓ 50 new lines")
-    page.mouse.wheel(0, 5_000)
-    expect_seen(page, f"line {LONG}")
-    expect(follow).to_have_attribute("aria-pressed", "true")
-
-
-def test_place_is_reached_by_line_time_and_chart(
-    page: Page, backend: Server, long: Shipper
-) -> None:
-    show(page, backend, long)
-    page.get_by_label("Times").select_option("utc")
-    expect_seen(page, f"line {LONG}")
-    for typed, wanted in (
-        ("12,345", 12_345),
-        ("+0:40.5", 40_500),
-        ("2023-11-14 22:13:40.5", 20_500),
-        ("22:13:50Z", 30_000),
-        ("#L7", 7),
-    ):
-        page.keyboard.press("t")
-        page.get_by_label("Line or time").fill(typed)
-        if typed == "12,345":
-            take_picture(page, "log-go")
-            page.get_by_role("button", name="Go", exact=True).click()
-        else:
-            page.keyboard.press("Enter")
-        expect_seen(page, f"line {wanted}")
-    page.keyboard.press("t")
-    page.get_by_label("Line or time").fill("half past")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("neither the number of a line nor a time")
-    page.keyboard.press("Escape")
-    chart = page.locator(".volume")
-    box = chart.bounding_box()
-    assert box is not None
-    chart.click(position={"x": box["width"] / 2, "y": 10})
-    expect(page.locator(TEXTS, has_text=re.compile(r"^line (29|30|31)\d{3}$"))).not_to_have_count(0)
-    chart.focus()
-    page.keyboard.press("Home")
-    assert "22:13:20" in (chart.get_attribute("aria-valuetext") or "")
-    page.keyboard.press("Enter")
-    expect_seen(page, "line 1")
-
-
-def test_search_finds_all_of_the_history_and_shows_each_hit_in_its_place(
-    page: Page, backend: Server, long: Shipper
-) -> None:
-    show(page, backend, long)
-    expect_seen(page, f"line {LONG}")
-    page.keyboard.press("/")
-    page.keyboard.type("LINE 1234")
-    told = page.locator(".search .told")
-    expect(told).to_have_text("1 of 11")
-    expect_seen(page, "line 1234")
-    assert "line 1230" in shown(page), "what is around it"
-    expect(page.locator(".row.current mark")).to_have_text("line 1234")
-    page.keyboard.press("Enter")
-    expect(told).to_have_text("2 of 11")
-    expect_seen(page, "line 12340")
-    take_picture(page, "log-search")
-    assert serious_violations(page) == []
-    page.keyboard.press("Escape")
-    expect(page.locator(".row mark")).to_have_count(0)
-    page.keyboard.press("Control+f")
-    page.keyboard.type("line 5")
-    expect(told).to_have_text(re.compile("of 10,000|10,000|hits"))
-    page.get_by_label("Search all of the log").fill("line 59999")
-    expect(told).to_have_text("1 of 1")
-    page.get_by_label("Upper and lower case differ").check()
-    page.get_by_label("Search all of the log").fill("Line")
-    expect(told).to_have_text("no hits")
-
-
-def test_lines_that_come_after_a_search_are_hits_too(
-    page: Page, backend: Server, started: Start
-) -> None:
-    shipper = started()
-    shipper.ship(output(b"a needle\nhay\n"))
-    show(page, backend, shipper)
-    page.keyboard.press("/")
-    page.keyboard.type("needle")
-    told = page.locator(".search .told")
-    expect(told).to_have_text("1 of 1")
-    shipper.ship(output(b"hay\nnee\x1b[31mdle\x1b[0m and needle\n"))
-    expect(told).to_have_text("1 of 2")
-    page.keyboard.press("Enter")
-    expect(page.locator(".row.current mark")).to_have_text(["nee", "dle", "needle"])
-    page.locator(".log").click()
-    page.keyboard.press("n")
-    expect(told).to_have_text("1 of 2")
-    page.keyboard.press("N")
-    expect(told).to_have_text("2 of 2")
-
-
-def test_permalink_leads_to_its_lines(
-    page: Page, context: BrowserContext, backend: Server, long: Shipper
-) -> None:
-    show(page, backend, long, "#L100")
-    expect_seen(page, "line 100")
-    expect(page.locator(".row.selected .text")).to_have_text(["line 100"])
-    page.get_by_label("Link to line 102", exact=True).click(modifiers=["Shift"])
-    assert page.url.endswith("#L100-L102")
-    other = context.new_page()
-    other.goto(page.url)
-    expect(other.locator(".row.selected .text")).to_have_text(["line 100", "line 101", "line 102"])
-    take_picture(other, "log-permalink")
-    page.get_by_label("Link to line 104", exact=True).click()
-    assert page.url.endswith("#L104")
-    page.evaluate("location.hash = '#L40000'")
-    expect_seen(page, "line 40000")
-    page.evaluate("location.hash = '#L99999999'")
-    expect(page.locator(".notice")).to_contain_text("There is no line 99,999,999.")
-    expect_seen(page, f"line {LONG}")
 
 
 def test_copied_lines_have_no_decoration(page: Page, backend: Server, started: Start) -> None:
@@ -462,61 +194,6 @@ def test_hostile_log_does_nothing_but_be_shown(page: Page, backend: Server, star
     assert "owned" not in page.title()
     assert dialogs == []
     assert len(page.context.pages) == 1
-
-
-def test_backend_that_restarts_under_an_open_page_loses_and_doubles_nothing(
-    page: Page, tmp_path: Any
-) -> None:
-    with running_server(tmp_path) as server:
-        page.goto(link_to(server))
-        shipper = Shipper(server, os.urandom(16))
-        shipper.ship(start_record())
-        show(page, server, shipper)
-        expect(page.locator(".connection")).to_have_text("live")
-        ship_lines(shipper, 1, 20)
-        expect_seen(page, "line 20")
-        for restart in range(3):
-            server.kill()
-            expect(page.locator(".connection")).to_have_text(re.compile("reconnecting"))
-            expect(page.locator(".notice")).to_contain_text("Disconnected")
-            if restart == 0:
-                take_picture(page, "log-disconnected")
-            server.start()
-            again = Shipper(server, shipper.session_id)
-            ship_lines(again, 21 + 20 * restart, 40 + 20 * restart)
-            expect_seen(page, f"line {40 + 20 * restart}")
-            expect(page.locator(".notice")).to_be_hidden()
-        page.evaluate("document.querySelector('.log').scrollTop = 0")
-        expect_seen(page, "line 1")
-        seen = shown(page)
-        page.keyboard.press("G")
-        expect_seen(page, "line 80")
-        seen += shown(page)
-        page.locator(".volume").focus()
-        told = page.evaluate(
-            "[...document.querySelectorAll('.log .row .no')].map((no) => no.textContent)"
-        )
-        assert len(set(told)) == len(told)
-        assert set(seen) <= {f"line {n}" for n in range(1, 81)}
-        page.set_viewport_size({"width": 1280, "height": 1900})
-        expect(page.locator(TEXTS)).to_have_text([f"line {n}" for n in range(1, 81)])
-
-
-def test_who_may_not_look_is_told(
-    page: Page, context: BrowserContext, backend: Server, started: Start
-) -> None:
-    shipper = started()
-    shipper.ship(output(b"secret\n"))
-    page.goto(f"{backend.state.url}/sessions/{'0' * 32}")
-    expect(page.get_by_role("status").first).to_contain_text("No such session")
-    take_picture(page, "log-none")
-    show(page, backend, shipper)
-    expect_seen(page, "secret")
-    context.clear_cookies()
-    page.reload()
-    expect(page.get_by_role("status").first).to_contain_text("Your login has expired")
-    expect(page.locator(ROWS)).to_have_count(0)
-    assert serious_violations(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from ptyshipper.backend.store.sqlite import SqliteStore
 from ptyshipper.records import GapCause, Kind, encode, gap
 from tests.support.browser import (
     browser,
@@ -20,6 +25,8 @@ from tests.support.browser import (
     take_picture,
 )
 from tests.support.server import Server, Shipper, exit_record, output, running_server, start_record
+from tests.support.sessions import opening, write
+from tests.support.tokens import make_token
 
 __all__ = ["browser", "context"]
 HOSTILE = "<img src=x onerror=document.title='owned'><script>document.title='owned'</script>"
@@ -119,8 +126,13 @@ def test_who_is_not_logged_in_is_told_how_to(context: BrowserContext, backend: S
     take_picture(page, "not-logged-in")
 
 
-def test_login_that_has_gone_is_called_expired(page: Page, context: BrowserContext) -> None:
+def test_login_that_has_gone_is_called_expired(
+    page: Page, context: BrowserContext, backend: Server
+) -> None:
+    """At the latest when the stream begins anew; what was to be seen is not any more."""
     context.clear_cookies()
+    backend.stop()
+    backend.start()
     expect(page.get_by_role("status")).to_contain_text("Your login has expired")
     expect(page.locator(".sessions")).to_be_hidden()
     take_picture(page, "expired")
@@ -139,6 +151,9 @@ def test_backend_that_restarts_is_found_again(page: Page, backend: Server) -> No
     take_picture(page, "disconnected")
     backend.start()
     expect(page.get_by_role("status")).to_be_hidden()
+    shipper = Shipper(backend, os.urandom(16), hostname="after")
+    expect(page.locator("td.pod").first).to_have_text("after")
+    shipper.socket.close()
 
 
 def test_injected_script_does_not_run(page: Page) -> None:
@@ -188,3 +203,71 @@ def test_theme_is_as_chosen(page: Page) -> None:
     assert page.evaluate(paper) != light
     page.get_by_role("button", name="Theme").click()
     assert page.evaluate(paper) == light
+
+
+def test_pods_of_an_app_lead_to_their_lines(page: Page, backend: Server) -> None:
+    """Merged in its own view, from every row and above the list of the app."""
+    secret = made_in_thread(lambda: make_token(backend, "ingest", deployment_id=31, app_id=5))
+    state, backend.state = backend.state, replace(backend.state, ingest_token=secret)
+    pods = [
+        Shipper(backend, os.urandom(16), hostname=f"shop-{n}", deployment_id=31) for n in range(2)
+    ]
+    backend.state = state
+    expect(page.locator("td.app .badge")).to_have_count(2)
+    page.keyboard.press("/")
+    expect(page.get_by_label("Pod")).to_be_focused()
+    page.get_by_label("App").fill("5")
+    expect(page.locator("td.pod")).to_have_text(["shop-1", "shop-0"])
+    take_picture(page, "sessions-of-an-app")
+    page.set_viewport_size({"width": 360, "height": 720})
+    assert page.locator("main").evaluate("(main) => main.scrollWidth") <= 360
+    assert serious_violations(page) == []
+    take_picture(page, "sessions-of-an-app-360")
+    page.get_by_role("link", name="Lines of all pods of app 5").click()
+    expect(page).to_have_url(re.compile("/apps/5$"))
+    for pod in pods:
+        pod.socket.close()
+
+
+def test_many_sessions_are_paged_and_their_changes_seen(page: Page, backend: Server) -> None:
+    """A hundred at a time, of 10,000 as of 250; the page of older ones stays as it is."""
+    data = backend.data_dir
+    backend.stop()
+    asyncio_in_thread(lambda: store_many(data, 10_000))
+    backend.start()
+    page.goto(f"{backend.state.url}/?deployment=77")
+    expect(page.locator(SEEN)).to_have_count(100)
+    expect(page.locator("td.pod").first).to_have_text("many-9999")
+    page.get_by_role("link", name="Older").click()
+    expect(page.locator("td.pod").first).to_have_text("many-9899")
+    shipper = Shipper(backend, os.urandom(16), hostname="newest", deployment_id=77)
+    shipper.ship(start_record() + output(b"x\n"))
+    page.get_by_label("State").select_option("running")
+    expect(page.locator("td.pod")).to_have_text(["newest"])
+    shipper.ship(exit_record(1))
+    expect(page.locator(".empty")).to_have_text("No session fits these filters.")
+    shipper.socket.close()
+
+
+async def store_many(data_dir: Path, count: int) -> None:
+    """Sessions of deployment 77, straight into the store."""
+    store = SqliteStore(data_dir)
+    for first in range(0, count, 500):
+        asked = [
+            opening(10**6 + n, deployment_id=77, hostname=f"many-{n}")
+            for n in range(first, first + 500)
+        ]
+        sessions = [each for each in (await store.commit([], asked)).sessions if each is not None]
+        await store.commit([write(each, start_record() + exit_record()) for each in sessions])
+    await store.close()
+
+
+def made_in_thread(make: Callable[[], str]) -> str:
+    """Playwright keeps an event loop running in this thread."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(make).result()
+
+
+def asyncio_in_thread(make: Callable[[], Coroutine[None, None, None]]) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(lambda: asyncio.run(make())).result()

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,11 +23,13 @@ from ptyshipper.records import decode
 from ptyshipper.wire import messages
 from ptyshipper.wire.closing import CloseCode
 from ptyshipper.wire.paths import INGEST_PATH
+from tests.backend.viewers.test_app_logs import Pod
 from tests.support.patience import PATIENCE_S, until
 from tests.support.postgres import Postgres, running_postgres
 from tests.support.running import kill_all
 from tests.support.server import Server, Shipper, exit_record, output, read_to_summary
 from tests.support.stored import sessions_of
+from tests.support.streams import asked
 from tests.support.tcp_proxy import Fate, TcpProxy, always_good
 from tests.support.wrapped_writer import WrappedWriter
 
@@ -39,7 +42,10 @@ IMPATIENT = (
 """A backend that gives a silent database up after a second: what it takes 20 for otherwise."""
 DEAF = "from ptyshipper.backend.viewers import endpoint as e; e.LOOK_EVERY_S = 1e6; "
 """A backend whose viewers never look at the store unless they are woken."""
+DEAF_TO_TIME = "from ptyshipper.backend.viewers import app_logs as a; a.HEARTBEAT_S = 1e6; "
+"""The same of those who read an app's lines."""
 SESSION = bytes(range(16))
+APP = 7
 
 
 class Balancer(TcpProxy):
@@ -117,6 +123,44 @@ def test_session_is_watched_live_at_any_backend(replicas: list[Server]) -> None:
     for viewer in viewers:
         records, summary = read_to_summary(viewer.socket, sent_bytes)
         assert (records, summary["exit_code"]) == (exit_record(3), 3)
+
+
+def test_app_is_watched_live_at_any_backend(replicas: list[Server], chance: random.Random) -> None:
+    """Its sessions are at all of them and print at once: every reader has each line once, in one order, and
+    is told by notifications alone."""
+    for server in replicas:
+        server.kill()
+        server.start(preamble=DEAF_TO_TIME)
+    pods = [Pod(server, APP) for server in replicas for _ in range(2)]
+    count = 50
+
+    def print_lines(pod: Pod, pauses_s: list[float]) -> None:
+        for number, pause_s in enumerate(pauses_s):
+            time.sleep(pause_s)  # drawn: commits of the three are to meet in any way
+            pod.ship(output(b"%d\n" % number))
+
+    with ExitStack() as stack:
+        readers = [
+            stack.enter_context(asked(server, f"/api/app/{APP}/logs")) for server in replicas
+        ]
+        told = [reader.events() for reader in readers]
+        assert [next(events).name for events in told] == ["pastLogsSent"] * len(replicas)
+        printing = [
+            threading.Thread(
+                target=print_lines, args=(pod, [chance.uniform(0, 0.02) for _ in range(count)])
+            )
+            for pod in pods
+        ]
+        for thread in printing:
+            thread.start()
+        seen = [[next(events) for _ in range(count * len(pods))] for events in told]
+        for thread in printing:
+            thread.join()
+    ids = [event.id or 0 for event in seen[0]]
+    assert ids == sorted(set(ids))
+    assert seen == [seen[0]] * len(replicas)
+    for pod in pods:
+        pod.socket.close()
 
 
 class Viewer:
@@ -202,6 +246,12 @@ def check_all(runs: list[WrappedWriter], servers: list[Server]) -> None:
             run.check_complete(server, status)
 
 
+def let_go_on(chance: random.Random, least_s: float, most_s: float) -> None:
+    """Until the next fault. Its moment is drawn, and nothing is waited for: it is to hit any state that
+    backends and shippers may be in, and their states can't be seen from here."""
+    time.sleep(chance.uniform(least_s, most_s))
+
+
 def test_killed_backend_loses_nothing(
     tmp_path: Path, replicas: list[Server], chance: random.Random
 ) -> None:
@@ -222,10 +272,11 @@ def test_killed_database_loses_nothing(
     """kill -9 of all of Postgres, and its start: what was acknowledged is there."""
     with Balancer(replicas, chance) as balancer:
         runs = wrappers(replicas[0], balancer.url(), tmp_path / "spool", chance)
+        until(lambda: any(held(replicas[0], run) for run in runs), "something is stored")
         for _ in range(3 * FACTOR):
-            time.sleep(chance.uniform(0.1, 1.0))
+            let_go_on(chance, 0.1, 1.0)
             postgres.kill()
-            time.sleep(chance.choice([0.0, chance.uniform(0, 1.0)]))
+            let_go_on(chance, 0.0, chance.choice([0.0, 1.0]))
             postgres.start()
         check_all(runs, replicas)
 
@@ -243,8 +294,9 @@ def test_frozen_database_loses_and_repeats_nothing(
         runs = wrappers(replicas[0], balancer.url(), tmp_path / "spool", chance)
         for _ in range(3):
             until(lambda: any(held(replicas[0], run) for run in runs), "something is stored")
-            time.sleep(chance.uniform(0, 0.5))
+            let_go_on(chance, 0.0, 0.5)
             postgres.freeze()
+            # Longer than a backend waits for an answer, and long enough that it has tried anew.
             time.sleep(30 if LONG else 3)
             postgres.thaw()
         if not LONG:
@@ -278,7 +330,7 @@ def test_everything_at_once(
                     postgres.start()
                 case _:
                     postgres.freeze()
-                    time.sleep(chance.uniform(0.1, 1.0))
+                    let_go_on(chance, 0.1, 1.0)
                     postgres.thaw()
         check_all(runs, replicas)
 

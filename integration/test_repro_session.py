@@ -123,7 +123,7 @@ sys.exit(5)
         shown = done.stderr.decode()
         assert "not as recorded\n" in shown
         assert "exit    status 6, recorded status 5\n" in shown
-        assert "stderr  differs first in line 1, byte 6 of it (offset 6)" in shown
+        assert "stderr  differs first in line 1, column 7 (offset 6)" in shown
         assert 'recorded "to stderr\\n"' in shown
         assert 'repeated "to std\\u001berr\\n"' in shown
         assert run([*PTYSHIPPER, *words, "--check", "--quiet"], environ).returncode == 1
@@ -171,6 +171,129 @@ sys.exit(5)
         done = run([*PTYSHIPPER, "repro", "--session", str(tmp_path / "a.rec")], environ)
         assert (done.returncode, done.stdout) == (2, b"")
         assert f"can't run in {place}: No such file" in done.stderr.decode()
+
+
+class TestStage:
+    """The terminal that it is repeated on, and the person before it."""
+
+    def test_what_is_typed_is_the_programs_and_the_terminal_is_left_as_it_was(
+        self, environ: dict[str, str], tmp_path: Path
+    ) -> None:
+        """Its size is the recorded one whatever the window here has, and it is restored at the end."""
+        path = tmp_path / "a.rec"
+        script = "stty -echo; echo ready; read x; stty echo; echo got $x; stty size; exit 4"
+        with Terminal(record(path, "sh", "-c", script), environ, rows=31, cols=97) as terminal:
+            terminal.expect("ready")
+            terminal.type("words\n")
+            assert terminal.wait() == 4
+        argv = [*PTYSHIPPER, "repro", "--session", str(path)]
+        for typed, verdict in (("words\n", "as recorded"), ("other\n", "not as recorded")):
+            with Terminal(argv, environ, shell=True, rows=20, cols=70) as terminal:
+                before = terminal.attributes()
+                terminal.expect("\nready")
+                assert terminal.attributes() != before
+                terminal.type(typed)
+                terminal.expect(f"got {typed.strip()}\r\n31 97\r\n")
+                terminal.expect(f"ptyshipper: {verdict}\r\n")
+                assert terminal.wait() == 4
+                assert terminal.attributes() == before
+        with Terminal(argv, environ, shell=True) as terminal:
+            terminal.expect("\nready")
+            terminal.type("\x03")
+            terminal.expect("exit    SIGINT, recorded status 4")
+            assert terminal.wait() == 130
+
+    def test_where_nobody_types_the_input_ends(
+        self, environ: dict[str, str], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.rec"
+        argv = record(path, "sh", "-c", "read x; echo got $x; read y || echo end")
+        with Terminal(argv, environ) as terminal:
+            terminal.type("words\n")
+            terminal.expect("got words")
+            terminal.type("\x04")
+            terminal.wait()
+        words = [*PTYSHIPPER, "repro", "--session", str(path), "--quiet"]
+        done = run(words, environ, data=b"words\n")
+        assert (done.returncode, done.stdout) == (0, b"words\r\ngot words\r\nend\r\n")
+        assert run(words, environ).stdout == b"got\r\nend\r\n"
+
+    def test_a_signal_to_it_is_one_to_the_program(
+        self, environ: dict[str, str], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.rec"
+        script = "trap 'echo told; exit 3' TERM; echo ready; while :; do sleep 0.05; done"
+        again = [*PTYSHIPPER, "repro", "--session", str(path), "--check", "--quiet"]
+        for argv, status in ((record(path, "sh", "-c", script), 3), (again, 0)):
+            with subprocess.Popen(argv, env=environ, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == b"ready\n"
+                process.terminate()
+                assert process.stdout.read() == b"told\n"
+                assert process.wait(20) == status
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small disk")
+def test_a_disk_that_is_full_is_nothing_to_the_program(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """One warning, every byte, its own status; and what is recorded can be read."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", disk], check=True)
+    try:
+        path = disk / "a.rec"
+        script = "seq 100000; exit 9"
+        done = run(record(path, "sh", "-c", script), environ)
+        assert (done.returncode, len(done.stdout.splitlines())) == (9, 100_000)
+        assert done.stderr.decode() == (
+            f"ptyshipper: the recording {path} ends here: No space left on device;"
+            " the program is not affected\n"
+        )
+        read = run([*PTYSHIPPER, "logs", "--raw", str(path)], environ)
+        assert done.stdout.startswith(read.stdout)
+        assert len(read.stdout) > 100_000
+        assert b"was cut off" in read.stderr
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_wrapper_that_was_killed_leaves_what_it_had_shown(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Nothing is shown that a kill -9 takes from the file."""
+    path = tmp_path / "a.rec"
+    script = "i=0; while :; do i=$((i+1)); echo line $i; done"
+    for _ in range(5):
+        argv = record(path, "sh", "-c", script, options=("--force",))
+        with subprocess.Popen(
+            argv, env=environ, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as process:
+            assert process.stdout is not None
+            shown = process.stdout.read(50_000)
+            process.kill()
+            shown += process.stdout.read()
+        read = run([*PTYSHIPPER, "logs", "--raw", str(path)], environ)
+        assert read.stdout.startswith(shown)
+        assert b"was cut off" in read.stderr
+
+
+def test_what_repro_runs_is_recorded_as_well(environ: dict[str, str], tmp_path: Path) -> None:
+    """A manifest's container, and a session's."""
+    manifest = tmp_path / "pod.yaml"
+    manifest.write_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n"
+        "    - {name: web, image: none, command: [sh, -c, 'echo out; exit 6']}\n"
+    )
+    first, second = tmp_path / "first.rec", tmp_path / "second.rec"
+    words = ["repro", str(manifest), "--where", "host", "--quiet", "--record", str(first)]
+    done = run([*PTYSHIPPER, *words], environ)
+    assert (done.returncode, done.stdout) == (6, b"out\n"), done.stderr
+    words = ["repro", "--session", str(first), "--quiet", "--record", str(second)]
+    assert run([*PTYSHIPPER, *words], environ).returncode == 6
+    for path in (first, second):
+        with closing(RecordingFile(path)) as recording:
+            assert (recording.session["exit_code"], recording.session["bytes"]) == (6, 4)
 
 
 class TestTimeline:

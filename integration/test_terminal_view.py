@@ -349,19 +349,28 @@ def test_hostile_output_is_only_shown(
     assert page.title() == "bash · terminal · ptyshipper"
 
 
-def test_recording_that_is_too_long_says_how_much_of_it_is_there(
+def test_of_a_recording_that_is_too_long_the_end_is_there(
     page: Page, backend: Server, started: Start
 ) -> None:
-    shipper = started()
+    """Or the beginning, if one asks for it; and it is said which."""
+    shipper = started(60, 20)
     for second in range(680):
         shipper.ship(tty(f"line {second} " + "x" * 60_000 + "\r\n", second * 1_000_000))
-    shipper.ship(exit_record(0, 0, 700_000_000))
+    shipper.ship(tty("the end", 680_000_000) + exit_record(0, 0, 700_000_000))
     show(page, backend, shipper)
+    expect(page.locator(".remark")).to_contain_text(
+        re.compile(r"too long for a page: its last [23]:\d\d, from [89]:\d\d on, are here")
+    )
+    expect(page.locator(SCREEN)).to_contain_text("the end")
+    expect(page.locator(".marks li")).to_have_text(["11:40 exited 0"])
+    take_picture(page, "terminal-too-long")
+    page.evaluate("location.hash = '#t=600'")
+    expect(page.locator(SCREEN)).not_to_contain_text("the end")
+    page.get_by_role("link", name="Its first part").click()
     expect(page.locator(".remark")).to_contain_text(
         re.compile(r"too long for a page: its first [89]:\d\d are here")
     )
     expect(page.locator(SCREEN)).to_contain_text("xxx")
-    take_picture(page, "terminal-too-long")
 
 
 def test_login_that_is_taken_away_ends_the_view(

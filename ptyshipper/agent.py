@@ -135,8 +135,7 @@ class Agent:
             let_go(stdio, self._terminal)
             return self._attend(program, stdio)
         except BaseException as error:
-            # A bug of ours, or the tree that we run from is gone (of which PyInstaller makes a
-            # SystemExit): the program must not pay for it.
+            # A bug of ours, or the tree that we run from is gone: the program must not pay for it.
             if self._terminal is not None:
                 self._terminal.restore()
             self.warn(f"the wrapper failed: {error!r}; the program is not recorded any more")

@@ -61,6 +61,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _database(text: str) -> str:
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://; leave it out for SQLite")
+    return text
+
+
 def _yes_or_no(text: str) -> bool:
     return one_of("no", "yes", "false", "true", "0", "1")(text) in ("yes", "true", "1")
 
@@ -118,7 +124,7 @@ DATA_SETTING = Setting(
 """The one that every command takes."""
 
 STORE_SETTING = Setting(
-    "store_url", STORE_VARIABLE, "--store", "URL", None, str,
+    "store_url", STORE_VARIABLE, "--store", "URL", None, _database,
     "a postgresql:// database to keep everything in; else SQLite in the data directory",
 )  # fmt: skip
 PUBLIC_URL_SETTING = Setting(
@@ -176,6 +182,8 @@ def serve_settings(environ: Mapping[str, str], flags: Mapping[str, str]) -> Serv
     settings = ServeSettings(**values)
     if settings.tls_key is not None and settings.tls_cert is None:
         raise UsageError("--tls-key needs the certificate as well: give --tls-cert")
+    if settings.anvilops and settings.store_url is None:
+        raise UsageError("--anvilops needs AnvilOps' own database: give its URL with --store")
     return settings
 
 

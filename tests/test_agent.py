@@ -94,7 +94,7 @@ def test_should_the_pump_fail_the_exit_status_is_still_the_programs() -> None:
 
 
 def test_what_can_not_be_loaded_any_more_costs_the_record_alone() -> None:
-    """PyInstaller's way to say that its archive is gone is a SystemExit."""
+    """Whatever it raises, a SystemExit included."""
     sabotage = (
         "import sys\n"
         "class Gone:\n"

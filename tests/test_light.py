@@ -17,6 +17,7 @@ HEAVY = [
     "re",
     "select",
     "signal",
+    "struct",
     "termios",
     "typing",
 ]

@@ -70,6 +70,8 @@ BAD = [
     ("max_rate_bytes_per_s", "1"),
     ("max_viewers", "-1"),
     ("log_format", "xml"),
+    ("store_url", "sqlite:///secret"),
+    ("store_url", "user:secret@db"),
 ]
 
 
@@ -82,8 +84,9 @@ def test_a_good_value_is_taken_from_flag_and_variable(
     name: str, text: str, expected: object
 ) -> None:
     variable = BY_NAME[name].variable
-    assert getattr(serve_settings({}, {name: text}), name) == expected
-    assert getattr(serve_settings({variable: text}, {}), name) == expected
+    store = {} if name == "store_url" else {"PTYSHIPPER_STORE": "postgresql://localhost/logs"}
+    assert getattr(serve_settings(store, {name: text}), name) == expected
+    assert getattr(serve_settings({**store, variable: text}, {}), name) == expected
 
 
 @pytest.mark.parametrize(("name", "text"), BAD)
@@ -115,6 +118,14 @@ def test_without_a_data_directory_it_is_the_state_directory_s() -> None:
 def test_a_key_without_a_certificate_is_told() -> None:
     with pytest.raises(UsageError, match="--tls-cert"):
         serve_settings({}, {"tls_key": "key.pem"})
+
+
+def test_anvilops_without_its_database_is_told() -> None:
+    """Before anything is opened or made."""
+    with pytest.raises(UsageError, match="--store"):
+        serve_settings({"PTYSHIPPER_ANVILOPS": "yes"}, {})
+    store = "postgresql://db/anvilops"
+    assert serve_settings({"PTYSHIPPER_STORE": store}, {"anvilops": "yes"}).anvilops
 
 
 @pytest.mark.parametrize("where", [{"HOME": "/h"}, {"HOME": "/h", "XDG_STATE_HOME": "/s"}])

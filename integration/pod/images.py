@@ -26,12 +26,16 @@ from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 IMAGE = "localhost/ptyshipper:latest"
+BACKEND_IMAGE = "localhost/ptyshipper-backend:latest"
 BUILDERS = ("buildah", "mmdebstrap")
 
-_BUILD_STAGE = "localhost/ptyshipper-build:latest"
+_STAGES = {IMAGE: "build", BACKEND_IMAGE: "backend-build"}
+"""By image, the stage that does the work."""
+_TARGETS = {BACKEND_IMAGE: "backend"}
+"""Of an image that is not the Dockerfile's last."""
 _BASE = "docker.io/library/python:3.13-slim"
 _SUITE = "trixie"
-_PACKAGES = "ca-certificates,libpython3.13,python3,python3-pip,python3-venv"
+_PACKAGES = "ca-certificates,libpython3.13-dev,python3,python3-pip,python3-venv"
 _LEFT_OUT = ("doc", "info", "locale", "man")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _RECIPE_LABEL = "recipe"
@@ -44,6 +48,7 @@ _PIP_KEYS = (
     "timeout",
     "trusted-host",
 )
+_NPM_KEYS = ("cafile", "https-proxy", "proxy", "registry")
 _BUILD_WITHIN_S = 900
 _SAID_CHARACTERS = 4_000
 
@@ -102,16 +107,16 @@ def missing_for(*programs: str) -> list[str]:
     return missing if os.geteuid() == 0 else [*missing, "root"]
 
 
-def built_image(archive: Path, *, repository: Path = REPOSITORY) -> Archive:
-    """Build the Dockerfile of ``repository`` into an archive, with the programs ``BUILDERS``.
+def built_image(archive: Path, *, image: str = IMAGE, repository: Path = REPOSITORY) -> Archive:
+    """Build an image of the Dockerfile of ``repository`` into an archive, with the programs ``BUILDERS``.
 
     Raises:
         AssertionError: a step failed.
     """
     with _builder() as builder:
         builder.make_base()
-        builder.build(repository)
-        builder.run("push", "--quiet", IMAGE, f"oci-archive:{archive}:{IMAGE}")
+        builder.build(image, repository)
+        builder.run("push", "--quiet", image, f"oci-archive:{archive}:{image}")
     return Archive(archive)
 
 
@@ -170,20 +175,37 @@ class _Builder:
         self.run("commit", "--quiet", "--rm", container, _BASE)
         tar.unlink()
 
-    def build(self, repository: Path) -> None:
-        """Build the Dockerfile as anybody would, with this machine's way to the package index."""
+    def build(self, image: str, repository: Path) -> None:
+        """Build the Dockerfile as anybody would, with this machine's way to the package indexes."""
         command = ["build", "--quiet", "--isolation=chroot", "--pull-never", "--timestamp=0"]
-        command += [f"--volume={source}:{target}:ro" for source, target in self._pip_mounts()]
+        mounts = dict([*self._pip_mounts(), *self._npm_mounts()])
+        command += [f"--volume={source}:{target}:ro" for target, source in mounts.items()]
+        named = [f"--tag={image}", *(f"--target={each}" for each in [_TARGETS.get(image)] if each)]
         if self._driver == "vfs":  # a layer is a copy of all below it: keep none
-            self.run(*command, "--layers=false", f"--tag={IMAGE}", str(repository))
+            self.run(*command, "--layers=false", *named, str(repository))
             return
-        # The build stage gets a name, so that its layers are kept and those of older builds are not.
+        # The stage gets a name, so that its layers are kept and those of older builds are not.
         command.append("--layers")
-        self.run(*command, "--target=build", f"--tag={_BUILD_STAGE}", str(repository))
-        self.run(*command, f"--tag={IMAGE}", str(repository))
+        stage = _STAGES[image]
+        tag = f"--tag=localhost/ptyshipper-{stage}:latest"
+        self.run(*command, f"--target={stage}", tag, str(repository))
+        self.run(*command, *named, str(repository))
         self.run("rmi", "--prune")
 
-    def _pip_mounts(self) -> Iterator[tuple[Path, str]]:
+    def _npm_mounts(self) -> Iterator[tuple[str, Path]]:
+        """The same for npm, where this machine has one."""
+        if shutil.which("npm") is None:
+            return
+        command = ["npm", "config", "list", "--json"]
+        listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+        settings = {key: value for key, value in json.loads(listed).items() if key in _NPM_KEYS}
+        config = self._scratch / "npmrc"
+        config.write_text("".join(f"{key}={value}\n" for key, value in settings.items() if value))
+        yield "/root/.npmrc", config
+        if settings.get("cafile"):
+            yield settings["cafile"], Path(settings["cafile"]).resolve()
+
+    def _pip_mounts(self) -> Iterator[tuple[str, Path]]:
         """Where pip finds packages from here, lent to the build and kept out of the image."""
         command = [sys.executable, "-m", "pip", "config", "list"]
         listed = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -196,10 +218,10 @@ class _Builder:
         lines = [f"{key} = {settings[key]}" for key in _PIP_KEYS if key in settings]
         config = self._scratch / "pip.conf"
         config.write_text("\n".join(["[global]", *lines, ""]))
-        yield config, "/etc/pip.conf"
+        yield "/etc/pip.conf", config
         for key in ("cert", "client-cert"):
             if key in settings:
-                yield Path(settings[key]).resolve(), settings[key]
+                yield settings[key], Path(settings[key]).resolve()
 
 
 def storage_driver(directory: Path) -> str:

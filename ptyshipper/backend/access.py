@@ -130,9 +130,16 @@ class Access:
         """What the token in the headers lets one see, or else the browser's cookie, with which 403 also
         means that a page of somebody else asks."""
         view = await self._reader(scope)
-        if isinstance(view, HTTPStatus):
+        # Our own page finds out that nobody is logged in by asking with nothing in its hands.
+        if isinstance(view, HTTPStatus) and self._shows_something(scope):
             self._refusals.note("viewer", view, scope)
         return view
+
+    def _shows_something(self, scope: Scope) -> bool:
+        return (
+            any(name == b"authorization" for name, _ in scope["headers"])
+            or browser.secret_of(scope, self.public_url) is not None
+        )
 
     async def _reader(self, scope: Scope) -> View | HTTPStatus:
         if any(name == b"authorization" for name, _ in scope["headers"]):

@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -49,19 +50,22 @@ from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import (
     api,
+    app_histogram,
     app_lines,
     app_live,
     app_logs,
+    app_search,
     download,
     lines,
     live,
     openapi,
     search,
+    sessions_live,
 )
 from ptyshipper.backend.viewers.answers import refuse_unrouted
 from ptyshipper.backend.viewers.endpoint import ViewEndpoint
 from ptyshipper.backend.viewers.terminal import TerminalEndpoint
-from ptyshipper.backend.viewers.watching import Gallery
+from ptyshipper.backend.viewers.watching import Gallery, SessionEndpoint
 from ptyshipper.errors import BackendError, StoreError
 from ptyshipper.serve_config import ServeSettings
 from ptyshipper.wire.messages import MAX_MESSAGE_BYTES
@@ -73,6 +77,9 @@ if TYPE_CHECKING:
 SWEEP_EVERY_S = 1.0
 SHUTDOWN_WITHIN_S = 3
 FLUSH_WITHIN_S = 1.0
+SWITCH_AFTER_S = 0.0003
+"""So long a busy loop keeps the interpreter from a store's thread between two of its long calls; with
+Python's 5 ms, forty short ones would take 200 ms."""
 _SPARE_DESCRIPTORS = 64
 
 log = logging.getLogger("ptyshipper.backend")
@@ -106,6 +113,7 @@ def _serve(
 ) -> None:
     _raise_descriptor_limit()
     _collect_less_garbage()
+    sys.setswitchinterval(SWITCH_AFTER_S)
     issued = tokens.read_or_make(settings.data_dir)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -124,6 +132,7 @@ async def _run(
     store: Store
     bridge: AnvilopsStore | None = None
     if settings.anvilops:
+        assert settings.store_url is not None, "the settings were checked"
         store = bridge = await open_anvilops(settings.store_url)
     else:
         store = await open_store(settings.data_dir, settings.store_url)
@@ -158,14 +167,17 @@ async def _run_on(
     access = Access(issued, register, refusals, settings.public_url, bridge, seats)
     health, turns = Health(store), Turns()
     metrics = Metrics(counts, hub, committer, fanout, seats)
-    posts = Posts(committer, access, hub, refusals)
+    posts = Posts(committer, store, access, hub, refusals)
     operations = [
         *operation.operations(health, metrics, access),
         *posting.operations(posts),
+        *sessions_live.operations(store, fanout, access),  # its path is no session's
         *api.operations(store, access),
         *lines.operations(store, access, turns),
         *live.operations(store, fanout, access, turns),
         *app_lines.operations(store, access, turns),
+        *app_histogram.operations(store, access, turns),
+        *app_search.operations(store, access, turns),
         *app_live.operations(store, fanout, access, turns),
         *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),
@@ -247,7 +259,7 @@ class Router:
     def __init__(
         self,
         ingest: ASGIApp,
-        views: Sequence[ViewEndpoint | TerminalEndpoint],
+        views: Sequence[SessionEndpoint],
         http: ASGIApp,
     ) -> None:
         self._ingest = ingest
@@ -388,7 +400,7 @@ def _collect_less_garbage() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(5_000, 20, 20)
+    gc.set_threshold(50_000, 20, 20)
 
 
 def _raise_descriptor_limit() -> None:

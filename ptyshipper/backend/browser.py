@@ -68,19 +68,25 @@ def _origin(url: str | None) -> Origin | None:
 def secret_of(scope: Scope, public_url: str | None) -> str | None:
     """The secret in the browser's cookie."""
     found = cookie_parser(header(scope, b"cookie") or "")
-    return found.get(_cookie_name(is_https(scope, public_url))) or None
+    return found.get(_cookie_name(scope, public_url)) or None
 
 
-def cookie(secret: str, *, secure: bool) -> str:
+def cookie(secret: str, scope: Scope, public_url: str | None) -> str:
     """The value of a Set-Cookie header that has a browser keep this; an empty one: that has it forget.
+    ``scope``: of the request that is answered.
 
     Lax: a link in a mail or a chat opens a session without a new login, and nothing but a link does.
     """
     lifetime_s = BROWSER_FOR_US // 1_000_000 if secret else 0
-    words = [f"{_cookie_name(secure)}={secret}", f"Max-Age={lifetime_s}", "Path=/", "HttpOnly"]
+    name, secure = _cookie_name(scope, public_url), is_https(scope, public_url)
+    words = [f"{name}={secret}", f"Max-Age={lifetime_s}", "Path=/", "HttpOnly"]
     return "; ".join([*words, "SameSite=Lax", *(["Secure"] if secure else [])])
 
 
-def _cookie_name(secure: bool) -> str:
+def _cookie_name(scope: Scope, public_url: str | None) -> str:
+    """A browser sends its cookies to every port of a host, so the port is in the name, or two backends
+    on one host would log each other's readers out. Of a proxy it is the proxy's port, as the Origin is."""
+    origin = _origin(public_url) or _own_origin(scope)
+    name = _NAME if origin is None else f"{_NAME}-{origin[2]}"
     # No other host of the domain, and no page without TLS, can set one with this prefix (RFC 6265bis).
-    return f"__Host-{_NAME}" if secure else _NAME
+    return f"__Host-{name}" if is_https(scope, public_url) else name

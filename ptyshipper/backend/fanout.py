@@ -96,7 +96,7 @@ class Changed(NamedTuple):
 
 
 class AppSubscription(_Bell):
-    """Which sessions of an app changed since its reader looked last."""
+    """Which sessions, of an app or of all, changed since their reader looked last."""
 
     __slots__ = ("_fanout", "_is_lost", "_session_ids")
 
@@ -142,6 +142,7 @@ class Fanout:
         self.horizon = 0
         self._of_session: dict[bytes, set[Subscription]] = {}
         self._of_app: dict[int, set[AppSubscription]] = {}
+        self._of_all = set[AppSubscription]()
         self.is_stopping = False
 
     def stop(self) -> None:
@@ -157,6 +158,15 @@ class Fanout:
         """Be told by every commit of which of this app's sessions it was; what, is in the store."""
         return _add(self._of_app, app_id, AppSubscription(self))
 
+    def subscribe_all(self) -> AppSubscription:
+        """Be told of the sessions of all apps, also where only their state has changed."""
+        subscription = AppSubscription(self)
+        self._of_all.add(subscription)
+        return subscription
+
+    def unsubscribe_all(self, subscription: AppSubscription) -> None:
+        self._of_all.discard(subscription)
+
     def unsubscribe(self, session_id: bytes, subscription: Subscription) -> None:
         subscription.clear()
         _remove(self._of_session, session_id, subscription)
@@ -168,6 +178,8 @@ class Fanout:
         """A commit of this process stored ``chunk``, or only a change of the session's state."""
         for subscription in self._of_session.get(session_id, ()):
             subscription.push(chunk)
+        for reader in self._of_all:
+            reader.add(session_id)
 
     def hear(self, news: News) -> None:
         """The store tells of a commit. Of this process's own ``publish`` has told the session's viewers;
@@ -188,6 +200,8 @@ class Fanout:
         for readers in self._of_app.values():
             for reader in readers:
                 reader.lose()
+        for reader in self._of_all:
+            reader.lose()
 
 
 _Key = TypeVar("_Key", bytes, int)

@@ -43,9 +43,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 def operations(store: Store, register: Register, access: Access) -> list[Operation]:
     """``/login`` and ``/logout``."""
 
-    def is_secure(request: Request) -> bool:
-        return browser.is_https(request.scope, access.public_url)
-
     async def log_in(request: Request) -> Response:
         if request.method == "HEAD":  # whoever only looks whether a link leads anywhere
             return _told(HTTPStatus.METHOD_NOT_ALLOWED, "open it in a browser\n")
@@ -56,14 +53,14 @@ def operations(store: Store, register: Register, access: Access) -> list[Operati
             return _told(HTTPStatus.FORBIDDEN, _USED)
         secret, token = issue("browser", now_us, app_id=link.app_id, good_for_us=BROWSER_FOR_US)
         await store.add_token(token)
-        return _home(browser.cookie(secret, secure=is_secure(request)))
+        return _home(browser.cookie(secret, request.scope, access.public_url))
 
     async def log_out(request: Request) -> Response:
         token = await access.browser(request.scope)
         if isinstance(token, HTTPStatus):
             return _told(token, f"{token.phrase}\n")
         await store.revoke_token(token.number, _wall_us())
-        return _home(browser.cookie("", secure=is_secure(request)))
+        return _home(browser.cookie("", request.scope, access.public_url))
 
     told = {status: Answer(meaning, _TEXT) for status, meaning in _ANSWERS.items()}
     logged = {303: Answer("to the front page", None, headers=("location", "set-cookie"))}

@@ -9,7 +9,7 @@ from ptyshipper.backend import directory
 from ptyshipper.backend.memory import keep_large_blocks
 from ptyshipper.backend.store.base import Store
 from ptyshipper.backend.store.sqlite import SqliteStore
-from ptyshipper.errors import BackendError, StoreError, StoreOutdated, UsageError
+from ptyshipper.errors import BackendError, StoreError, StoreOutdated
 
 if TYPE_CHECKING:
     from ptyshipper.backend.bridge.store import AnvilopsStore
@@ -19,7 +19,6 @@ async def open_store(data_dir: Path, store_url: str | None) -> Store:
     """The store, for the backend that keeps sessions in it.
 
     Raises:
-        UsageError: there is no store of that kind.
         BackendError: it can't be used.
     """
     return SqliteStore(data_dir) if store_url is None else await _open_database(store_url)
@@ -29,7 +28,7 @@ async def open_for_tokens(data_dir: Path, store_url: str | None) -> Store:
     """The store, to ask for tokens alone; a backend may have it at the same time.
 
     Raises:
-        UsageError, BackendError: as above.
+        BackendError: as above.
     """
     if store_url is not None:
         return await _open_database(store_url)
@@ -43,15 +42,12 @@ async def open_for_tokens(data_dir: Path, store_url: str | None) -> Store:
         return SqliteStore(data_dir, guest=True)
 
 
-async def open_anvilops(store_url: str | None) -> AnvilopsStore:
+async def open_anvilops(store_url: str) -> AnvilopsStore:
     """AnvilOps' own database, as the store.
 
     Raises:
-        UsageError, BackendError: as above.
+        BackendError: as above.
     """
-    if store_url is None:
-        raise UsageError("--anvilops: give the URL of AnvilOps' own database with --store")
-    _check(store_url)
     keep_large_blocks()
     from ptyshipper.backend.bridge.store import AnvilopsStore
 
@@ -65,15 +61,8 @@ async def open_anvilops(store_url: str | None) -> AnvilopsStore:
 
 
 async def _open_database(url: str) -> Store:
-    _check(url)
     keep_large_blocks()
     # Loaded where it is needed: 8 MB.
     from ptyshipper.backend.store.postgres import PostgresStore
 
     return await PostgresStore.open(url)
-
-
-def _check(url: str) -> None:
-    if not url.startswith(("postgresql://", "postgres://")):
-        # Not the URL itself: it may hold a password.
-        raise UsageError("a store's URL begins with postgresql://; without one it is SQLite")

@@ -18,15 +18,20 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
-import zipfile
 from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 
 from ptyshipper import __version__
 from ptyshipper.bundle import pack
-from ptyshipper.bundle.compile import INSTALLER, LAUNCHER, CompileError, compile_program
+from ptyshipper.bundle.compile import (
+    INSTALLER,
+    LAUNCHER,
+    CompileError,
+    compile_app,
+    compile_program,
+)
 
 HERE = Path(__file__).parent
 LOADER = "ld-bundled.so.2"
@@ -56,9 +61,6 @@ SEARCHED = {
 """Paths of the image that the C library would read, and that are patched to lead nowhere, by as much of
 each as a compiler keeps together (16 bytes). What is left is the kubelet's and meant to be read:
 /etc/hosts and /etc/resolv.conf."""
-
-ENCODINGS = {"__init__", "aliases", "ascii", "latin_1", "utf_8"}
-"""Character sets that are used by name."""
 
 _ID_DIGITS = 12
 TOOLS = {
@@ -107,7 +109,6 @@ def build(output: Path, work: Path) -> None:
         if shutil.which(tool) is None:
             raise BuildError(f"{tool} is missing; on Debian: apt-get install {package}")
     tree = freeze(work)
-    trim_library(tree)
     add_c_library(tree)
     add_data(tree)
     close_to_the_image(tree)
@@ -149,36 +150,31 @@ def try_out(image: Path, work: Path) -> None:
 
 
 def freeze(work: Path) -> Path:
-    """Run PyInstaller on the spec; the tree it made."""
+    """Run the spec, and compile what it found; the tree of the program and its own libraries."""
+    output = work / "frozen"
+    source = str(HERE.parent.parent)
     environ = {
         **os.environ,
-        "PTYSHIPPER_SOURCE": str(HERE.parent.parent),
+        "PTYSHIPPER_SOURCE": source,
+        "PYTHONPATH": source,
         "PYTHONHASHSEED": "0",
         "PYTHONNODEBUGRANGES": "1",  # columns in tracebacks: 3 % of the image
         "PYINSTALLER_CONFIG_DIR": str(work / "cache"),
     }
     command = [
         sys.executable, "-m", "PyInstaller", "--noconfirm", "--log-level", "ERROR",
-        "--distpath", str(work / "frozen"), "--workpath", str(work / "build"),
+        "--distpath", str(output), "--workpath", str(work / "build"),
         str(HERE / "log-shipper.spec"),
     ]  # fmt: skip
     _run(command, environ)
-    return work / "frozen" / "tree"
-
-
-def trim_library(tree: Path) -> None:
-    """Leave out of the interpreter's own library the character sets that nothing here uses.
-
-    Its index is read by Python code, entry after entry, before the first line of ours runs.
-    """
-    path = tree / "base_library.zip"
-    kept = BytesIO()
-    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(kept, "w") as trimmed:
-        for entry in sorted(whole.infolist(), key=lambda entry: entry.filename):
-            folder, _, name = entry.filename.partition("/")
-            if folder != "encodings" or name.removesuffix(".pyc") in ENCODINGS:
-                trimmed.writestr(zipfile.ZipInfo(entry.filename), whole.read(entry))
-    path.write_bytes(kept.getvalue())
+    tree = output / "tree"
+    libpython = tree / str(sysconfig.get_config_var("INSTSONAME"))
+    if not libpython.exists():
+        raise BuildError("this Python has no shared library (configure --enable-shared)")
+    compile_app(tree / "app", output, libpython)
+    for path in _files(tree):
+        _run(["strip", "--strip-unneeded", str(path)])
+    return tree
 
 
 def add_c_library(tree: Path) -> None:

@@ -1,7 +1,8 @@
-"""Compile the bundle's C programs: static, with warnings as errors, for the machine that compiles.
+"""Compile the bundle's C programs, with warnings as errors, for the machine that compiles.
 
-The compiler is ``musl-gcc`` where it is there, else ``gcc``; ``CC`` names another. With musl the
-launcher has 34 KB, with glibc 680.
+The launcher and the installer are static. Their compiler is ``musl-gcc`` where it is there, else ``gcc``;
+``CC`` names another. With musl the launcher has 34 KB, with glibc 680. The program that holds Python is
+compiled as Python was, with ``gcc`` and for this machine's C library.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import sysconfig
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,21 +21,26 @@ SOURCES = Path(__file__).parent
 LAUNCHER = ("launcher.c", "tree.c", "common.c")
 INSTALLER = ("installer.c", "archive.c", "tree.c", "common.c")
 
-FLAGS = (
+APP = "app.c"
+
+_STRICT = (
     "-std=c11",
     "-Os",
-    "-static",
     "-s",
-    "-ffunction-sections",
-    "-fdata-sections",
-    "-Wl,--gc-sections",
-    "-Wl,-z,noseparate-code",
     "-Wall",
     "-Wextra",
     "-Wpedantic",
     "-Wshadow",
     "-Wconversion",
     "-Werror",
+)
+FLAGS = (
+    *_STRICT,
+    "-static",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-Wl,--gc-sections",
+    "-Wl,-z,noseparate-code",
 )
 
 
@@ -103,6 +110,27 @@ def compile_program(
         )
     if run.returncode:
         raise CompileError(f"{shlex.join(command)}: {run.stdout.strip()}")
+
+
+def compile_app(target: Path, modules: Path, libpython: Path) -> None:
+    """Compile the program that holds Python, with the system's own compiler.
+
+    Args:
+        modules: the folder with what ``frozen.write`` wrote.
+        libpython: the shared library that it is linked with.
+
+    Raises:
+        CompileError: the compiler refuses.
+        MissingError: it is not installed, or Python's headers are not.
+    """
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").exists():
+        raise MissingError(
+            f"{headers}/Python.h is missing; on Debian: apt-get install libpython3-dev"
+        )
+    include = [f"-I{modules}", "-isystem", str(headers)]
+    flags = [*_STRICT, "-D_GNU_SOURCE", "-fPIE", "-pie", "-Wl,--as-needed", *include]
+    compile_program([APP, libpython], target, defines={}, cc=["gcc"], flags=flags)
 
 
 def _c_string(value: str) -> str:

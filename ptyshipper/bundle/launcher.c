@@ -42,8 +42,6 @@
 #define MFD_NOEXEC_SEAL 0x0008U /* Linux 6.3 */
 #endif
 
-/* PyInstaller's program asks what it is run by, and knows a loader by a name like this alone
- * (ld-*.so.N); then argv[0] tells it where it is. */
 #define LOADER "ld-bundled.so.2"
 
 #define TREE_BELOW_DIR ".log-shipper/" TREE_ID
@@ -300,10 +298,6 @@ static bool exec_wrapper(const char *name, const char *dir, const struct signals
     char *loader = JOIN(tree, "/" LOADER);
     char *app = JOIN(tree, "/app");
     char *const environment[] = {
-        /* PyInstaller's: where it finds itself, and that it need not start itself once more. */
-        JOIN("_PYI_ARCHIVE_FILE=", tree, "/app"),
-        "_PYI_PARENT_PROCESS_LEVEL=-1",
-        JOIN("_PYI_LINUX_PROCESS_NAME=", name), /* else ps shows the loader's */
         "LC_ALL=C",
         "TZ=UTC0",
         /* One heap for all threads, and none of what is free kept for one of them: 0.2 MB. */
@@ -344,7 +338,7 @@ static bool start_wrapper(const char *name, const struct signals *signals, int a
     char *dir = own_directory();
     if (dir == NULL)
         return failed("finding its directory");
-    if (access("/proc/self/exe", F_OK) != 0) /* PyInstaller's program finds itself by it */
+    if (access("/proc/self/exe", F_OK) != 0) /* the wrapper learns from /proc what is open */
         return failed("looking for /proc/self/exe");
     int tree_fd;
     if (!open_tree(dir, &tree_fd)) {

@@ -20,12 +20,12 @@ import os
 from ptyshipper.child.program import (
     CONTINUE_BACKGROUND,
     CONTINUE_FOREGROUND,
-    REPORT,
     REPORT_DUMPED,
     REPORT_EXITED,
     REPORT_KILLED,
     REPORT_PID,
     REPORT_STOPPED,
+    as_report,
 )
 from ptyshipper.light import TYPE_CHECKING, signal
 
@@ -66,7 +66,7 @@ def lead(
     # A limit that was lowered leaves open ones above it, so it is no bound.
     os.closerange(3, report_fd)
     os.closerange(report_fd + 1, _highest_fd() + 1)
-    os.write(report_fd, REPORT.pack(REPORT_PID, pid))
+    os.write(report_fd, as_report(REPORT_PID, pid))
     is_hung_up = False
     while True:
         info = signal.sigtimedwait(_LISTENED, _ORPHANED_WITHIN_S if is_hung_up else _FOREVER_S)
@@ -137,8 +137,8 @@ def _report_changes(pid: int, report_fd: int) -> None:
         if change is None:
             return
         if change.si_code in _ENDS:
-            os.write(report_fd, REPORT.pack(_ENDS[change.si_code], change.si_status))
+            os.write(report_fd, as_report(_ENDS[change.si_code], change.si_status))
             os.closerange(0, 3)  # the slave: held on, the end of its output would never show
             return
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG)
-        os.write(report_fd, REPORT.pack(REPORT_STOPPED, change.si_status))
+        os.write(report_fd, as_report(REPORT_STOPPED, change.si_status))

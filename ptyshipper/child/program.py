@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from struct import Struct
 
 from ptyshipper.child.stdio import NO_SIZE
 from ptyshipper.light import TYPE_CHECKING, Fields, signal
@@ -17,14 +16,26 @@ from ptyshipper.light import TYPE_CHECKING, Fields, signal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-REPORT = Struct("=ci")
-"""A monitor's report: what happened, and the pid, the signal or the waitid(2) status."""
+REPORT_BYTES = 5
+"""A monitor's report: what happened in one byte, and the pid, the signal or the waitid(2) status."""
 
 REPORT_PID = b"p"
 REPORT_STOPPED = b"s"
 REPORT_EXITED = b"x"
 REPORT_KILLED = b"k"
 REPORT_DUMPED = b"d"
+
+
+def as_report(what: bytes, value: int) -> bytes:
+    """A report as it goes through the pipe. The program would have to wait for ``struct`` to be loaded."""
+    return what + value.to_bytes(REPORT_BYTES - 1, sys.byteorder, signed=True)
+
+
+def reports_in(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """What whole reports say, one after the other."""
+    for at in range(0, len(data) - REPORT_BYTES + 1, REPORT_BYTES):
+        value = data[at + 1 : at + REPORT_BYTES]
+        yield data[at : at + 1], int.from_bytes(value, sys.byteorder, signed=True)
 
 
 class ExitStatus(Fields):
@@ -188,13 +199,13 @@ class Program:
     def read_reports(self) -> Iterator[Change]:
         """What the monitor has to say now. One that was killed can't tell how the program ends; its
         session is over, which the kernel signals with SIGHUP, so that is what is reported."""
-        data = os.read(self.report_fd, 64 * REPORT.size)
+        data = os.read(self.report_fd, 64 * REPORT_BYTES)
         if not data:
             os.close(self.report_fd)
             self.report_fd = -1
             if self.pid:
                 yield self.ended(ExitStatus(0, signal.SIGHUP))
-        for what, value in REPORT.iter_unpack(data[: len(data) // REPORT.size * REPORT.size]):
+        for what, value in reports_in(data):
             if what == REPORT_STOPPED:
                 self.is_stopped = True
                 yield Stopped(value)

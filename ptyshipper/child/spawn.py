@@ -13,10 +13,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from struct import Struct
 
 from ptyshipper.child import monitor
-from ptyshipper.child.program import REPORT, Conduit, Program
+from ptyshipper.child.program import REPORT_BYTES, Conduit, Program, reports_in
 from ptyshipper.child.signals import Pristine
 from ptyshipper.child.stdio import NO_SIZE, Become, StdioPlan, put_null
 from ptyshipper.errors import SpawnError
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from ptyshipper.child.environment import Environment
     from ptyshipper.child.terminal import Terminal
 
-_FAILURE = Struct("=i")
+_FAILURE_BYTES = 4
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126
 _PTY_ROWS, _PTY_COLS = 24, 80
 
@@ -172,12 +171,13 @@ class _Start:
 
         monitor_pid, master = self._fork_pty(be_monitor)
         self.close_one(report_write)
-        report = os.read(report_read, REPORT.size)
-        if len(report) < REPORT.size:
+        told = os.read(report_read, REPORT_BYTES)
+        if len(told) < REPORT_BYTES:
             raise OSError(errno.EAGAIN, "the program's session could not be set up")
         self._temporary.remove(report_read)
+        ((_, pid),) = reports_in(told)
         return Program(
-            REPORT.unpack(report)[1],
+            pid,
             master_fd=master,
             conduits=tuple(self._conduits),
             shares_group=False,
@@ -251,20 +251,24 @@ class _Start:
             if self._command.helper is not None and not self._command.environment.is_plain:
                 execute_by_helper(self._command, self._command.helper, self._failure_write)
             failure = execute(self._command)
-            os.write(self._failure_write, _FAILURE.pack(failure))
+            self._tell_failure(failure)
         except BaseException:  # whatever it was, a second wrapper must not run on in the child
-            os.write(self._failure_write, _FAILURE.pack(errno.EIO))
+            self._tell_failure(errno.EIO)
         finally:
             os._exit(_NOT_EXECUTABLE)
+
+    def _tell_failure(self, error_number: int) -> None:
+        os.write(self._failure_write, error_number.to_bytes(_FAILURE_BYTES, sys.byteorder))
 
     def raise_failure(self) -> None:
         """Wait for the exec, which closes the failure pipe, or for word of its failure."""
         self.close_one(self._failure_write)
-        told = os.read(self._failure_read, _FAILURE.size)
+        told = os.read(self._failure_read, _FAILURE_BYTES)
         if told:
             for conduit in self._conduits:
                 os.close(conduit.read_fd)
-            raise failure_to_start(self._command.argv[0], _FAILURE.unpack(told)[0])
+            error_number = int.from_bytes(told, sys.byteorder)
+            raise failure_to_start(self._command.argv[0], error_number)
 
     def close_one(self, fd: int) -> None:
         self._temporary.remove(fd)

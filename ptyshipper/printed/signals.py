@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from signal import Signals
+import signal
 
 from ptyshipper.records import Record, read_signalled
 
@@ -10,7 +10,7 @@ from ptyshipper.records import Record, read_signalled
 def signal_name(number: int) -> str:
     """As in ``kill -l``, with SIG; real-time signals have no names."""
     try:
-        return Signals(number).name
+        return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 

@@ -124,7 +124,7 @@ def repro(args: argparse.Namespace, load_settings: Load, say_goodbye: Goodbye) -
         status, outcome = _run(prepared, session, stop_after_s)
         if recording is not None:
             recording.close()
-        if not args.quiet and os.isatty(2):
+        if os.isatty(2) and not args.quiet:
             session_id, delivered = outcome or (None, False)
             say_goodbye(session_id, delivered, args.record)
         return status

@@ -36,7 +36,7 @@ Records = Callable[[], Iterable[Record]]
 class Difference:
     """Where a stream differs first.
 
-    ``line`` is counted from 1, ``offset`` and ``column`` in bytes from 0 (of the recording, in the line):
+    ``line`` is counted from 1, ``offset`` and ``column`` in bytes from 0 (of the stream, of the line):
     where ``--ignore`` took something out, where the line begins. ``recorded`` and ``repeated`` are the
     lines, None where that side had ended.
     """
@@ -98,7 +98,8 @@ class Comparison:
         return self.status_differs or any(one.difference for one in self.streams)
 
     def as_json(self) -> dict[str, Any]:
-        """For a program: ``equal``, ``exit``, ``streams``, ``seconds``, ``timeline``."""
+        """For a program: ``equal``, ``exit``, ``streams``, ``seconds``, ``timeline``. Lines and columns are
+        counted from 1."""
         return {
             "equal": not self.differs,
             "exit": {
@@ -234,7 +235,7 @@ def _stream_json(one: StreamComparison) -> dict[str, Any]:
         value["first"] = {
             "line": first.line,
             "offset": first.offset,
-            "column": first.column,
+            "column": first.column + 1,
             "recorded": _text(first.recorded),
             "repeated": _text(first.repeated),
         }

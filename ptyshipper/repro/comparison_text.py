@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 
 from ptyshipper.printed import text
+from ptyshipper.printed.signals import signal_name
 from ptyshipper.records import Exited
 from ptyshipper.repro.compare import Comparison, Difference, StreamComparison
 from ptyshipper.repro.timeline import TOLERANCE_US
@@ -51,7 +51,7 @@ def _stream_lines(stream: StreamComparison) -> Iterator[str]:
         yield f"{name}{stream.repeated_bytes} bytes, the same"
         return
     yield (
-        f"{name}differs first in line {first.line}, byte {first.column} of it (offset {first.offset});"
+        f"{name}differs first in line {first.line}, column {first.column + 1} (offset {first.offset});"
         " --ignore REGEX leaves out what may differ"
     )
     yield f"          recorded {_around(first.recorded, first)}"
@@ -73,7 +73,4 @@ def _ending(exited: Exited | None) -> str:
         return "unknown"
     if not exited.signal:
         return f"status {exited.code}"
-    try:
-        return signal.Signals(exited.signal).name
-    except ValueError:
-        return f"signal {exited.signal}"
+    return signal_name(exited.signal)

@@ -28,10 +28,15 @@ _END_OF_FILE = b"\x04"
 """What ends a terminal's input, typed where our own stdin has ended, and is no terminal.
 
 Not at once: a ^D that comes before a program has made its terminal raw is read as a NUL, and a shell would
-end before it did anything. So it comes when the program should be through."""
+end before it did anything. So it comes when the program should be through, and again, as every read of a
+file's end says so."""
+_END_EVERY_US = 1_000_000
 
 _KEPT = frozenset({signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT, signal.SIGPIPE})
 """Signals that tell of our own terminal and children, and mean nothing to the program."""
+
+_READY_EVERY_MS = 5
+_READY_WITHIN_NS = 1_000_000_000
 
 
 class Stage:
@@ -150,6 +155,7 @@ class _Relay:
         self._moments = deque(moments)
         self._input_ends_us = input_ends_us
         self._has_input_ended = False
+        self._is_ready = False
         self._status: int | None = None
         self._signals = SignalQueue()
         self._typed = b""
@@ -172,7 +178,7 @@ class _Relay:
         waiting = select.poll()
         for fd in self._sources:
             waiting.register(fd, select.POLLIN)
-        for fd in (self._clock_fd, self._signals.fd, self._keyboard_fd):
+        for fd in (self._clock_fd, self._signals.fd, self._keyboard_fd if self._may_type() else -1):
             if fd >= 0:
                 waiting.register(fd, select.POLLIN)
         if self._status is None:
@@ -197,7 +203,20 @@ class _Relay:
         if self._pidfd in ready:
             self._ended()
 
+    def _may_type(self) -> bool:
+        """Whether what is typed would be echoed once: the wrapper has made the terminal raw, or has had
+        the time to and does without."""
+        if self._is_ready or self._master < 0:
+            return True
+        if self._started_ns:
+            is_raw = not termios.tcgetattr(self._master)[3] & termios.ICANON
+            waited_ns = monotonic_ns() - self._started_ns
+            self._is_ready = is_raw or waited_ns > _READY_WITHIN_NS
+        return self._is_ready
+
     def _timeout_ms(self) -> float | None:
+        if self._started_ns and not self._is_ready and self._keyboard_fd >= 0:
+            return _READY_EVERY_MS
         due_us = [self._moments[0].time_us] if self._moments else []
         if self._has_input_ended:
             due_us.append(self._input_ends_us)
@@ -216,7 +235,7 @@ class _Relay:
             return
         now_us = (monotonic_ns() - self._started_ns) // 1000
         if self._has_input_ended and now_us >= self._input_ends_us:
-            self._has_input_ended = False
+            self._input_ends_us = now_us + _END_EVERY_US
             self._typed += _END_OF_FILE
         while self._moments and now_us >= self._moments[0].time_us:
             moment = self._moments.popleft()

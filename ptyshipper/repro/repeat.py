@@ -112,7 +112,7 @@ def repeat(
 
     Args:
         environment: this process's, for what the session does not tell of; nothing private in it.
-        load: the wrapper's settings; called in its process.
+        load: the wrapper's settings; told how to warn.
         tell: says a line to a person, on stderr.
 
     Returns:
@@ -143,6 +143,9 @@ def repeat(
     ):
         path = options.record or f"{directory}/repeated"
         recording = Recording.create(path, overwrite=options.force)
+        settings = load(
+            tell
+        )  # a warning of the wrapper's own would stand on the program's terminal
         outcome_read, outcome_write = os.pipe()
 
         def run(begun: Callable[[int], None]) -> int:
@@ -151,7 +154,15 @@ def repeat(
                 _enter(container)
             argv = [os.fsencode(word) for word in container.argv]
             enter = None if runs_it is None else becoming(runs_it, os.environ)
-            agent = Agent(argv, given, pristine, again.tty, load, recording=recording, enter=enter)
+            agent = Agent(
+                argv,
+                given,
+                pristine,
+                again.tty,
+                lambda warn: settings,
+                recording=recording,
+                enter=enter,
+            )
             begun(agent.started_ns)
             outcome = agent.run()
             _report(outcome_write, outcome)

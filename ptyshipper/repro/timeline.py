@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from ptyshipper.printed.signals import signal_name
 from ptyshipper.records import Kind, Record, read_resized, read_signalled
 
 TOLERANCE_US = 50_000
@@ -30,10 +31,7 @@ class Signal(NamedTuple):
     number: int
 
     def __str__(self) -> str:
-        try:
-            return signal.Signals(self.number).name
-        except ValueError:
-            return f"signal {self.number}"
+        return signal_name(self.number)
 
 
 class Moment(NamedTuple):

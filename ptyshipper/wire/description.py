@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptyshipper.errors import ProtocolError
 from ptyshipper.wire.closing import CloseCode
@@ -18,8 +17,7 @@ _MAX_HOSTNAME_CHARACTERS = 255
 """Source: RFC 1035, which has no longer ones; Linux has 64."""
 
 
-@dataclass(frozen=True, slots=True)
-class Description:
+class Description(NamedTuple):
     """What the first HELLO of a session said about it; times in microseconds since 1970."""
 
     deployment_id: int | None

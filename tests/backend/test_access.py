@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ptyshipper.backend.access import Access, Grant, View
@@ -119,7 +119,9 @@ def test_no_token_is_good_for_another_purpose() -> None:
     assert [kind for kind in secrets if door.shipper(bearer(secrets[kind])) != 403] == ["ingest"]
     assert [kind for kind in secrets if door.reader(bearer(secrets[kind])) != 403] == ["view"]
     cookies = [
-        kind for kind in secrets if door.reader(("cookie", f"ptyshipper={secrets[kind]}")) != 401
+        kind
+        for kind in secrets
+        if door.reader(("cookie", f"ptyshipper-80={secrets[kind]}"), ("host", "x")) != 401
     ]
     assert cookies == ["browser"]
 
@@ -146,7 +148,7 @@ def test_a_store_that_is_away_is_told_as_that(caplog: pytest.LogCaptureFixture) 
 def test_a_cookie_counts_for_reads_and_of_all_else_only_for_our_own_page() -> None:
     door = Door()
     secret, token = door.store.make("browser", app_id=3)
-    cookie, host = ("cookie", f"a=b; ptyshipper={secret}"), ("host", "logs.example:7410")
+    cookie, host = ("cookie", f"a=b; ptyshipper-7410={secret}"), ("host", "logs.example:7410")
     own, foreign = ("origin", "http://logs.example:7410"), ("origin", "http://evil.example")
     assert door.reader(cookie, host) == View(3, token)
     assert door.reader(cookie, host, own) == View(3, token)
@@ -159,7 +161,7 @@ def test_a_cookie_counts_for_reads_and_of_all_else_only_for_our_own_page() -> No
 
 def test_a_bearer_token_needs_no_origin_and_a_wrong_one_no_cookie_mends() -> None:
     door = Door()
-    cookie = ("cookie", f"ptyshipper={door.store.make('browser')[0]}")
+    cookie = ("cookie", f"ptyshipper-80={door.store.make('browser')[0]}")
     foreign = ("origin", "http://evil.example")
     assert door.reader(bearer(VIEW), foreign, type="websocket") == View(None)
     assert door.reader(bearer("wrong"), cookie) == 403
@@ -167,20 +169,31 @@ def test_a_bearer_token_needs_no_origin_and_a_wrong_one_no_cookie_mends() -> Non
 
 
 @pytest.mark.parametrize(
-    "cookie", ["", "ptyshipper=", "ptyshipper=psb_x", "__Host-ptyshipper=psb_x", "x"]
+    "cookie", ["", "ptyshipper-80=", "ptyshipper-80=psb_x", "__Host-ptyshipper-80=psb_x", "x"]
 )
 def test_a_cookie_that_says_nothing_is_unauthorized(cookie: str) -> None:
     """What helps is to log in."""
     assert Door().reader(("cookie", cookie), ("host", "x")) == 401
 
 
-@settings(deadline=None)
+def test_who_has_nothing_to_show_is_turned_away_and_not_counted() -> None:
+    """As our own page of somebody who has not logged in. What does not count is."""
+    door, host = Door(), ("host", "x")
+    assert door.reader(host) == door.reader(host, ("cookie", "other=psb_x")) == 401
+    assert not door.counts.refusals
+    assert door.reader(host, ("cookie", "ptyshipper-80=psb_x")) == 401
+    assert door.reader(host, ("authorization", "Basic x")) == 401
+    assert door.counts.refusals == {("viewer", "token"): 2}
+    assert door.shipper(host) == 401
+    assert door.counts.refusals["shipper", "token"] == 1
+
+
 @given(
     st.lists(
         st.tuples(
             st.sampled_from(["authorization", "cookie", "origin", "host", "x"]),
             st.text(st.characters(max_codepoint=255))
-            | st.sampled_from(["Bearer psv_x", "ptyshipper=psb_x", "http://a", "a"]),
+            | st.sampled_from(["Bearer psv_x", "ptyshipper-80=psb_x", "http://a", "a"]),
         ),
         max_size=5,
     ),

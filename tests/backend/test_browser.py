@@ -104,9 +104,10 @@ def test_https_is_what_the_browser_speaks(
 def test_a_cookie_comes_back_as_it_was_kept() -> None:
     for scheme in ("ws", "wss"):
         secure = scheme == "wss"
-        kept = browser.cookie("psb_secret", secure=secure)
+        host = {"host": "logs.example:7410"}
+        kept = browser.cookie("psb_secret", scope(host, scheme=scheme), None)
         pair, *attributes = kept.split("; ")
-        asked = scope({"cookie": f"other={{}}; {pair}"}, scheme=scheme)
+        asked = scope({"cookie": f"other={{}}; {pair}", **host}, scheme=scheme)
         assert browser.secret_of(asked, None) == "psb_secret"
         assert {"Path=/", "HttpOnly", "SameSite=Lax"} <= set(attributes)
         assert ("Secure" in attributes) == pair.startswith("__Host-") == secure
@@ -114,9 +115,33 @@ def test_a_cookie_comes_back_as_it_was_kept() -> None:
 
 
 def test_an_empty_cookie_is_forgotten() -> None:
-    assert "Max-Age=0" in browser.cookie("", secure=False).split("; ")
+    assert "Max-Age=0" in browser.cookie("", scope({"host": "x"}), None).split("; ")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "host", "public_url", "name"),
+    [
+        ("http", "127.0.0.1:7410", None, "ptyshipper-7410"),
+        ("ws", "[::1]:7411", None, "ptyshipper-7411"),
+        ("http", "logs.example", None, "ptyshipper-80"),
+        ("wss", "logs.example", None, "__Host-ptyshipper-443"),
+        # A proxy that changes the host: replicas may have different ports of their own.
+        ("http", "10.0.0.7:7410", "https://logs.example", "__Host-ptyshipper-443"),
+        ("http", "10.0.0.8:7411", "https://logs.example:8443", "__Host-ptyshipper-8443"),
+        ("http", "no host", None, "ptyshipper"),
+    ],
+)
+def test_backends_on_one_host_have_cookies_of_their_own(
+    scheme: str, host: str, public_url: str | None, name: str
+) -> None:
+    """A browser keeps them by host, whatever the port. Behind a proxy it is the one that it is known by."""
+    asked = scope({"host": host}, scheme=scheme)
+    assert browser.cookie("psb_x", asked, public_url).startswith(f"{name}=psb_x; ")
+    asked = scope({"host": host, "cookie": f"ptyshipper-1=psb_y; {name}=psb_x"}, scheme=scheme)
+    assert browser.secret_of(asked, public_url) == "psb_x"
 
 
 def test_over_tls_a_cookie_without_the_prefix_does_not_count() -> None:
     """A page without TLS on the same host could have set it."""
-    assert browser.secret_of(scope({"cookie": "ptyshipper=psb_x"}, scheme="wss"), None) is None
+    asked = scope({"cookie": "ptyshipper-443=psb_x", "host": "x"}, scheme="wss")
+    assert browser.secret_of(asked, None) is None

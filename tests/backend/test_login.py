@@ -75,10 +75,19 @@ def test_a_link_becomes_a_cookie_that_reads(server: Server) -> None:
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["cache-control"] == "no-store"
     cookie, *attributes = headers["set-cookie"].split("; ")
-    assert cookie.startswith("ptyshipper=psb_")
+    assert cookie.startswith(f"ptyshipper-{urlsplit(server.state.url).port}=psb_")
     assert set(attributes) == {"Max-Age=2592000", "Path=/", "HttpOnly", "SameSite=Lax"}
     assert ask(server, "/api/sessions", cookie=cookie)[0] == 200
     assert ask(server, "/api/sessions")[0] == 401
+
+
+def test_two_backends_on_one_host_keep_their_readers(server: Server, tmp_path: Path) -> None:
+    """A browser sends to each what either has set."""
+    with running_server(tmp_path) as other:
+        both = "; ".join((logged_in(server), logged_in(other)))
+        assert len(both.split("; ")) == 2
+        for each in (server, other):
+            assert ask(each, "/api/sessions", cookie=both)[0] == 200
 
 
 def test_a_link_is_good_once(server: Server) -> None:
@@ -223,7 +232,7 @@ def test_behind_a_trusted_proxy_the_cookie_is_for_tls_alone(tmp_path: Path) -> N
         forwarded = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "logs.example"}
         _, headers, _ = ask(server, path_of(make_link(server)), **forwarded)
         cookie, *attributes = headers["set-cookie"].split("; ")
-        assert cookie.startswith("__Host-ptyshipper=psb_")
+        assert cookie.startswith("__Host-ptyshipper-443=psb_")
         assert "Secure" in attributes
         assert ask(server, "/api/sessions", cookie=cookie, **forwarded)[0] == 200
         own = {**forwarded, "origin": "https://logs.example"}

@@ -6,13 +6,11 @@ import os
 import re
 import shutil
 import subprocess
-import zipfile
 from pathlib import Path
 
 import pytest
 
 from ptyshipper.bundle.build import (
-    ENCODINGS,
     LOADER,
     SEARCHED,
     UNWINDER,
@@ -22,7 +20,6 @@ from ptyshipper.bundle.build import (
     digest,
     main,
     set_modes,
-    trim_library,
 )
 
 PROGRAM = "/bin/cat"
@@ -83,19 +80,6 @@ def test_a_c_library_of_other_ways_is_refused(tree: Path) -> None:
     (tree / LOADER).write_bytes(b"another loader")
     with pytest.raises(BuildError, match=r"no /etc/ld\.so\.preload"):
         close_to_the_image(tree)
-
-
-def test_character_sets_that_nobody_names_are_left_out(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "base_library.zip", "w") as library:
-        for name in ("encodings/__init__.pyc", "encodings/cp1252.pyc", "encodings/utf_8.pyc"):
-            library.writestr(name, name)
-        library.writestr("os.pyc", "os")
-    trim_library(tmp_path)
-    with zipfile.ZipFile(tmp_path / "base_library.zip") as library:
-        kept = {name: library.read(name).decode() for name in library.namelist()}
-    assert {"__init__", "utf_8"} <= ENCODINGS
-    expected = ("encodings/__init__.pyc", "encodings/utf_8.pyc")
-    assert kept == {"os.pyc": "os", **{name: name for name in expected}}
 
 
 def test_an_id_tells_names_and_contents(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ptyshipper.bundle.compile import (
+    APP,
     FLAGS,
     INSTALLER,
     LAUNCHER,
@@ -118,4 +119,4 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_every_source_is_compiled() -> None:
     """A file that no program names would rot."""
-    assert {path.name for path in SOURCES.glob("*.c")} == {*LAUNCHER, *INSTALLER}
+    assert {path.name for path in SOURCES.glob("*.c")} == {*LAUNCHER, *INSTALLER, APP}

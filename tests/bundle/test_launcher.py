@@ -89,9 +89,6 @@ def test_the_environment_is_handed_over_byte_for_byte(volume: Volume, environ: l
     tree = bytes(volume.tree)
     env_fd, tree_fd = report.launch[:2]
     assert report.environ == [
-        b"_PYI_ARCHIVE_FILE=" + tree + b"/app",
-        b"_PYI_PARENT_PROCESS_LEVEL=-1",
-        b"_PYI_LINUX_PROCESS_NAME=log-shipper",
         b"LC_ALL=C",
         b"TZ=UTC0",
         b"GLIBC_TUNABLES=glibc.malloc.arena_max=1:glibc.malloc.tcache_count=0",
@@ -136,7 +133,6 @@ def test_the_name_is_what_it_was_called(volume: Volume, called: list[str], name:
     assert execute(volume.launcher, called) == RAN
     report = volume.report
     assert report.launch[4] == name
-    assert b"_PYI_LINUX_PROCESS_NAME=" + name in report.environ
 
 
 def test_signals_are_told_as_they_were_and_all_wait(volume: Volume) -> None:
@@ -406,7 +402,7 @@ def test_a_real_loader_finds_its_libraries(
 def test_without_proc_the_command_runs_bare(
     volume: Volume, command: Path, called: str, tmp_path: Path
 ) -> None:
-    """PyInstaller's program finds itself by it."""
+    """There the wrapper would find neither its own descriptors nor the program's."""
     root = tmp_path / "root"
     root.mkdir()
     volume.path.rename(root / Path(called).parent.name)

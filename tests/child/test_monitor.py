@@ -15,11 +15,12 @@ from ptyshipper.child import monitor
 from ptyshipper.child.program import (
     CONTINUE_BACKGROUND,
     CONTINUE_FOREGROUND,
-    REPORT,
+    REPORT_BYTES,
     REPORT_EXITED,
     REPORT_KILLED,
     REPORT_PID,
     REPORT_STOPPED,
+    reports_in,
 )
 from ptyshipper.child.signals import ALL
 from tests.support.patience import PATIENCE_S, until
@@ -41,7 +42,7 @@ class Monitored:
 
     def report(self) -> tuple[bytes, int]:
         assert select.select([self.report_fd], [], [], PATIENCE_S)[0], "no report comes"
-        what, value = REPORT.unpack(os.read(self.report_fd, REPORT.size))
+        ((what, value),) = reports_in(os.read(self.report_fd, REPORT_BYTES))
         return what, value
 
     def foreground_group(self) -> int:

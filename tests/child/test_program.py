@@ -9,7 +9,6 @@ import time
 import pytest
 
 from ptyshipper.child.program import (
-    REPORT,
     REPORT_DUMPED,
     REPORT_EXITED,
     REPORT_KILLED,
@@ -17,6 +16,7 @@ from ptyshipper.child.program import (
     ExitStatus,
     Program,
     Stopped,
+    as_report,
 )
 from ptyshipper.child.stdio import NO_SIZE
 from ptyshipper.child.terminal import read_winsize
@@ -42,11 +42,11 @@ def reported(*reports: bytes) -> tuple[Program, list[object]]:
 
 
 def test_reports_become_changes_and_an_end_takes_the_pid() -> None:
-    stopped = REPORT.pack(REPORT_STOPPED, signal.SIGTSTP)
+    stopped = as_report(REPORT_STOPPED, signal.SIGTSTP)
     for report, status in (
-        (REPORT.pack(REPORT_EXITED, 3), ExitStatus(3)),
-        (REPORT.pack(REPORT_KILLED, 9), ExitStatus(0, 9)),
-        (REPORT.pack(REPORT_DUMPED, 11), ExitStatus(0, 11, True)),
+        (as_report(REPORT_EXITED, 3), ExitStatus(3)),
+        (as_report(REPORT_KILLED, 9), ExitStatus(0, 9)),
+        (as_report(REPORT_DUMPED, 11), ExitStatus(0, 11, True)),
     ):
         program, changes = reported(stopped, report)
         assert changes == [Stopped(signal.SIGTSTP), status]

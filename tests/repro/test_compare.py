@@ -139,7 +139,7 @@ def test_in_words() -> None:
     assert shown.splitlines() == [
         "not as recorded",
         "  exit    status 0, recorded SIGTERM",
-        "  tty     differs first in line 2, byte 9 of it (offset 15); --ignore REGEX leaves out what may"
+        "  tty     differs first in line 2, column 10 (offset 15); --ignore REGEX leaves out what may"
         " differ",
         '          recorded "the \\u001b[31mold�\\r\\n"',
         '          repeated "the \\u001b[31mnew�\\r\\n"',

@@ -149,9 +149,11 @@ def read_to_summary(viewer: ClientConnection, offset: int = 0) -> tuple[bytes, d
 class Shipper:
     """A shipper's end of the wire, one step at a time."""
 
-    def __init__(self, server: Server, session_id: bytes, **description: Any) -> None:
+    def __init__(
+        self, server: Server, session_id: bytes, token: str | None = None, **description: Any
+    ) -> None:
         self.session_id = session_id
-        self.socket = server.connect()
+        self.socket = server.connect(token)
         self.socket.send(messages.hello(session_id, describe(**description)))
         try:
             welcome = self.expect()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptyshipper import wire
 from ptyshipper.errors import RecordingError
+from ptyshipper.surroundings import surroundings
 from ptyshipper.wire import recording
 from tests.support.server import describe
 
@@ -42,6 +46,16 @@ def test_one_that_is_cut_short_is_refused() -> None:
     for size in range(len(whole)):
         with pytest.raises(RecordingError):
             recording.read_header(whole[:size])
+
+
+def test_the_protocol_names_all_that_is_told_about_a_session() -> None:
+    """And gives the magic."""
+    document = (Path(wire.__file__).parent / "PROTOCOL.md").read_text("utf-8")
+    section = document[document.index("## 7. Recordings") : document.index("## Golden bytes")]
+    told = re.search(r"this file alone: (.*?), none of them", section, re.DOTALL)
+    assert told is not None
+    assert re.findall(r"`(\w+)`", told[1]) == list(surroundings([], {}, "auto", []))
+    assert recording.MAGIC.hex(" ") in section
 
 
 def test_lengths_are_bounded() -> None:

@@ -342,7 +342,16 @@ class AnvilopsStore(PostgresStore):
                 return
             ready = await self._make_ready(follower, waiting) if waiting else None
             waiting = [each for each in waiting if (each.number or 0) >= follower.logged]
+        if follower.logged < session.entries:
+            await self._pass_over(follower, session)
         follower.resume(scan.derivation)
+
+    async def _pass_over(self, follower: Follower, session: Session) -> None:
+        """Retention has deleted the rest of what there was: nothing is to be looked for any more."""
+        moving = [session.number], [follower.logged], [session.entries]
+        async with self.others.lend("written") as connection:
+            await connection.execute(_MOVE_ON, *moving)
+        follower.logged = session.entries
 
     async def _make_ready(self, follower: Follower, waiting: list[Entry]) -> _Ready:
         """Have the first of what waits written, as soon as some may come."""

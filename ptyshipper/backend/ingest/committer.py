@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 from ptyshipper.backend.counts import Counts
@@ -21,8 +22,13 @@ from ptyshipper.backend.session import Chunk, Session
 from ptyshipper.backend.store.base import Committed, Opening, Store, Write
 from ptyshipper.errors import StoreError
 
-COMMIT_BYTES = 8 << 20
-"""A commit takes about so much at most, so that what comes behind it does not wait for long."""
+COMMIT_BYTES = 4 << 20
+"""A commit takes about so much at most: what comes behind it does not wait for long, and of ten shippers
+with a window of 1 MiB each some send while the others' records are written."""
+
+COMMIT_WRITES, COMMIT_OPENINGS = 1_000, 250
+"""And of so many sessions, which are 30 ms of SQLite and of the loop: ten thousand shippers that come back
+together, or go, would hold up everybody for ten times as long."""
 
 log = logging.getLogger("ptyshipper.backend")
 
@@ -257,8 +263,7 @@ class Committer:
             await asyncio.wait([self._committing])
 
     async def _commit(self) -> None:
-        taken = self._take()
-        asked, self._asked = list(self._asked.values()), {}
+        taken, asked = self._take(), self._take_asked()
         writes = [Write(each.session, each.chunk()) for each in taken]
         began_s = time.monotonic()  # the loop's own clock stands still while a store does not wait
         try:
@@ -283,15 +288,21 @@ class Committer:
                 self._schedule()
 
     def _take(self) -> list[_Pending]:
-        """What waits longest, until that is ``COMMIT_BYTES``."""
+        """What waits longest, until that is ``COMMIT_BYTES`` or of ``COMMIT_WRITES``."""
         taken, taken_bytes = list[_Pending](), 0
-        while self._pending and taken_bytes < COMMIT_BYTES:
+        while self._pending and taken_bytes < COMMIT_BYTES and len(taken) < COMMIT_WRITES:
             pending = self._pending.pop(next(iter(self._pending)))
             taken.append(pending)
             taken_bytes += pending.stored_bytes
         self._pending_bytes -= taken_bytes
         self._committing_bytes = taken_bytes
         return taken
+
+    def _take_asked(self) -> list[_Asked]:
+        """Who waits longest for a session all of whose records are stored or being stored."""
+        unwritten = {session_id for session_id, _ in self._pending}
+        ready = (session_id for session_id in self._asked if session_id not in unwritten)
+        return [self._asked.pop(each) for each in list(islice(ready, COMMIT_OPENINGS))]
 
     def _tell(
         self, taken: list[_Pending], writes: list[Write], asked: list[_Asked], done: Committed
@@ -310,6 +321,7 @@ class Committer:
                 self._explaining.add(explaining)
                 explaining.add_done_callback(self._explaining.discard)
             else:
+                self._fanout.publish(opened.id)
                 waiting.answer.set_result(opened)
         now_s, now_us = time.monotonic(), time.time_ns() // 1000
         for index, each in enumerate(taken):

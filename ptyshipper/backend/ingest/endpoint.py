@@ -2,7 +2,8 @@
 
 Raw, because Starlette's WebSocket class costs a quarter of the messages that one core can take.
 The server stops reading from a connection while a message waits for its application, so each
-connection's task does nothing but receive; whatever is sent, a task of its own sends.
+connection's task does nothing but receive; whatever is sent, a task of its own sends. Where the server
+is ours, batches and ACKs need neither (``Direct``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from ptyshipper.backend.access import Access, Grant, accept, close_message
 from ptyshipper.backend.faults import where
+from ptyshipper.backend.guards import Direct, direct
 from ptyshipper.backend.ingest import core
 from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.refusals import Refusals
@@ -42,7 +44,7 @@ class IngestEndpoint:
                 scope, receive, send, refused, messages.SHIPPER_SUBPROTOCOL, retry_after_s
             ):
                 assert isinstance(grant, Grant)
-                connection = Connection(self._hub, grant, send)
+                connection = Connection(self._hub, grant, send, direct(scope))
                 with self._access.watching(grant, connection.lock_out):
                     await connection.run(receive)
         except OSError:
@@ -65,6 +67,7 @@ class Connection:
     __slots__ = (
         "_ack_offset",
         "_close",
+        "_direct",
         "_grant",
         "_hub",
         "_loop",
@@ -75,10 +78,11 @@ class Connection:
         "session",
     )
 
-    def __init__(self, hub: Hub, grant: Grant, send: Send) -> None:
+    def __init__(self, hub: Hub, grant: Grant, send: Send, direct: Direct | None = None) -> None:
         self._hub = hub
         self._grant = grant
         self._send = send
+        self._direct = direct
         self._loop = asyncio.get_running_loop()
         self.session: Session | None = None
         self.ingest = core.Ingest(self._loop.time())
@@ -90,22 +94,26 @@ class Connection:
 
     async def run(self, receive: Receive) -> None:
         self._hub.connected(self)
+        if self._direct is not None:
+            self._direct.deliver_to(self._received)
         try:
             while True:
                 event = await receive()
                 if event["type"] == "websocket.disconnect":
                     return
                 message = event.get("bytes")
-                if message is None:
-                    message = event["text"]
-                self.do(self.ingest.received(message, self._loop.time()))
+                self._received(event["text"] if message is None else message)
+        finally:
+            self.ingest.closed(CloseCode.GOING_AWAY, "")
+            self._hub.disconnected(self)
+
+    def _received(self, message: bytes | str) -> None:
+        try:
+            self.do(self.ingest.received(message, self._loop.time()))
         except Exception as error:
             # The last resort: a flaw of ours costs this connection, never the server.
             log.error("a shipper's connection failed: %s", where(error))
             self.do(self.ingest.closed(CloseCode.INTERNAL, "the backend failed unexpectedly"))
-        finally:
-            self.ingest.closed(CloseCode.GOING_AWAY, "")
-            self._hub.disconnected(self)
 
     def lock_out(self) -> None:
         """Its token is good no more."""
@@ -144,8 +152,22 @@ class Connection:
             self.do(self.ingest.closed(CloseCode.FORBIDDEN, reason))
 
     def _send_soon(self) -> None:
-        if self._sender is None:
+        if self._sender is None and not self._write_all():
             self._sender = self._loop.create_task(self._send_all())
+
+    def _write_all(self) -> bool:
+        """Send what waits here and now; whether all of it went."""
+        if self._direct is None:
+            return False
+        if self._outbox is not None:
+            if not self._direct.write(self._outbox):
+                return False
+            self._outbox = None
+        if self._ack_offset is not None:
+            if not self._direct.write(messages.ack(self._ack_offset)):
+                return False
+            self._ack_offset = None
+        return self._close is None
 
     async def _send_all(self) -> None:
         """Send what waits: at most one welcome, the newest ACK, and the close, in this order."""

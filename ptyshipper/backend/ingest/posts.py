@@ -25,7 +25,7 @@ from ptyshipper.backend.ingest.hub import Hub
 from ptyshipper.backend.ingest.post import Post, PostRefused, read_post, records_of, start_record
 from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.session import Session
-from ptyshipper.backend.store.base import Opening
+from ptyshipper.backend.store.base import Opening, Store
 from ptyshipper.errors import StoreError
 
 MAX_BODY_BYTES = 1 << 20
@@ -49,7 +49,7 @@ class _TurnedAway(Exception):
 
 
 class _Pod:
-    """A session of posts, and the time in it of the last record; None until it is opened."""
+    """A session of posts, None until it is opened, and the time in it of the last record."""
 
     __slots__ = ("last_us", "lock", "session")
 
@@ -62,8 +62,11 @@ class _Pod:
 class Posts:
     """Takes posts. ``__call__`` is Starlette's handler for them."""
 
-    def __init__(self, committer: Committer, access: Access, hub: Hub, refusals: Refusals) -> None:
+    def __init__(
+        self, committer: Committer, store: Store, access: Access, hub: Hub, refusals: Refusals
+    ) -> None:
         self._committer = committer
+        self._store = store
         self._access = access
         self._hub = hub
         self._refusals = refusals
@@ -120,17 +123,17 @@ class Posts:
             return HTTPStatus.FORBIDDEN
         _turn_away(self._hub.judge(post.deployment_id, len(body), len(body)))
         if post.lines:
-            await self._store(post, grant)
+            await self._keep(post, grant)
         return HTTPStatus.NO_CONTENT
 
-    async def _store(self, post: Post, grant: Grant) -> None:
+    async def _keep(self, post: Post, grant: Grant) -> None:
         """Return when it is durable."""
         pod = self._pod(post.session_id)
         async with pod.lock:  # one post after another, or the later one's lines might come first
             for _ in range(TRIES):
                 if pod.session is None:
                     pod.session = await self._open(post, grant)
-                    pod.last_us = 0
+                    pod.last_us = await self._last_us(pod.session)
                 try:
                     await self._append(pod, pod.session, post)
                     return
@@ -154,6 +157,11 @@ class Posts:
         about, now_us = post.description(), time.time_ns() // 1000
         answer = self._committer.open(Opening(post.session_id, about, grant.app_id, True, now_us))
         return await answer
+
+    async def _last_us(self, session: Session) -> int:
+        """The time of the last record that is stored: what comes then must not go back behind it."""
+        chunk = await self._store.chunk_at(session.number, session.next_offset)
+        return 0 if chunk is None else chunk.last_time_us
 
     async def _append(self, pod: _Pod, session: Session, post: Post) -> None:
         records, pod.last_us = records_of(

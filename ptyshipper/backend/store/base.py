@@ -7,7 +7,7 @@ other processes may ask the same database through stores of their own.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -35,6 +35,10 @@ SMALL_CHUNK_BYTES = 16_384
 """A chunk of this size is not worth rewriting: what merging saves is under 1 %."""
 WORTH_MERGING = 8
 """So many small chunks before a large one are merged, fewer stay as they are."""
+MERGE_SHARE, MERGE_AT_LEAST = 24, 4
+"""A commit merges one session's chunks for so many writes, and may always for so many sessions. A thousand
+that began together would reach ``MERGE_CHUNKS`` together and hold up one commit (250 ms); those
+that are left merge with one of their next writes. It is more than they need, one in ``MERGE_CHUNKS``."""
 
 FOUND_COLUMNS = (
     "id",
@@ -167,6 +171,19 @@ class Query:
             and self.deployment_id in (None, about.deployment_id)
             and self.type in (None, about.type)
             and (not self.ids or session.id in self.ids)
+        )
+
+    def fits(self, session: Session, now_us: int) -> bool:
+        """Whether it is one that is asked for, as of ``now_us`` (Unix time), but for ``changed_after``."""
+        state = session.state(now_us)
+        if state == "exited":
+            state = "succeeded" if session.exit_code == 0 else "failed"
+        return (
+            self.wants(session)
+            and session.id.hex().startswith(self.prefix)
+            and (self.before is None or session.number < self.before)
+            and self.hostname in (None, session.description.hostname)
+            and self.state in (None, state)
         )
 
 
@@ -351,13 +368,18 @@ def ids_of(chunk: Chunk) -> int:
     return max(1, chunk.end_entry - chunk.first_entry)
 
 
-def arrivals_of(writes: Sequence[Write]) -> tuple[list[int], int]:
-    """For each write how many ids of the commit come before its own, and how many it takes in all."""
+def merges_of(writes: int) -> int:
+    """Of how many sessions a commit of so many writes may merge the chunks."""
+    return max(MERGE_AT_LEAST, writes // MERGE_SHARE)
+
+
+def arrivals_of(chunks: Iterable[Chunk | None]) -> tuple[list[int], int]:
+    """For each chunk of a commit how many ids come before its own, and how many there are in all."""
     taken, before = 0, list[int]()
-    for write in writes:
+    for chunk in chunks:
         before.append(taken)
-        if write.chunk is not None:
-            taken += ids_of(write.chunk)
+        if chunk is not None:
+            taken += ids_of(chunk)
     return before, taken
 
 
@@ -423,8 +445,9 @@ class Store(Protocol):
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
         """Delete what was stored before ``before_us`` (Unix time), and the oldest of what is more than
-        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Of a chunk
-        the first entry's age counts, so others in it go up to ``MERGE_SPAN_US`` early.
+        ``max_bytes``; at most ``limit`` chunks of one session, so that it takes no long time. Nothing
+        goes early: a chunk that was merged goes ``MERGE_SPAN_US`` after its first part, since nothing tells
+        the age of its last.
 
         Returns:
             How many chunks and sessions it deleted; 0 when there is nothing to do.

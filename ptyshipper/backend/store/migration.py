@@ -12,6 +12,7 @@ from ptyshipper.backend.store.connections import SCHEMA, Connection
 from ptyshipper.errors import BackendError
 
 SCHEMA_VERSION = 1
+STEPS = resources.files(__package__).joinpath("schema/postgres")
 
 _LOCK = 0x7074_7973_6869_7072
 """Of all advisory locks of the database ours: "ptyshipr" in ASCII."""
@@ -37,6 +38,5 @@ async def migrate(connection: Connection) -> None:
                 f" {SCHEMA_VERSION}); upgrade, or serve another database"
             )
         for number in range(version + 1, SCHEMA_VERSION + 1):
-            step = resources.files(__package__).joinpath(f"schema/postgres/{number:04d}.sql")
-            await connection.execute(step.read_text())
+            await connection.execute(STEPS.joinpath(f"{number:04d}.sql").read_text())
             await connection.execute("INSERT INTO versions (number) VALUES ($1)", number)

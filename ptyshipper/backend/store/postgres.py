@@ -46,6 +46,7 @@ from ptyshipper.backend.store.base import (
     ids_of,
     in_order,
     levels,
+    merges_of,
     session_of,
     state_of,
     time_of,
@@ -163,7 +164,7 @@ class PostgresStore:
             group.ids,
             group.openings,
             group.wakes,
-            _MERGING,
+            (*_MERGING, merges_of(len(group.writes))),
         )
         writes, before = group.writes, group.before
         refused = set(range(len(writes))).difference(written or ())
@@ -254,7 +255,9 @@ class PostgresStore:
             )
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
-        deleted: int = await self._write("SELECT expire($1, $2, $3)", before_us, max_bytes, limit)
+        deleted: int = await self._write(
+            "SELECT expire($1, $2, $3, $4)", before_us, max_bytes, limit, MERGE_SPAN_US
+        )
         return deleted
 
     async def _write(self, sql: str, *parameters: Any) -> Any:
@@ -341,7 +344,7 @@ class Group(NamedTuple):
 
     @classmethod
     def of(cls, writes: Sequence[Write], openings: Sequence[Opening]) -> Group:
-        before, ids = arrivals_of(writes)
+        before, ids = arrivals_of(write.chunk for write in writes)
         rows, parts, records_at = list[tuple[Any, ...]](), list[bytes](), 1
         for index, write in enumerate(writes):
             rows.append(_row(index, write, before[index], records_at))

@@ -5,8 +5,9 @@ returns). All batches of a session within one commit make one chunk; a session w
 would still get a row a line, so the newest chunks are merged whenever there are ``MERGE_CHUNKS`` of
 them, in the transaction that adds the last. Every byte is rewritten at most once.
 
-Everything is done on the caller's thread, so no coroutine here ever waits: a thread of its own would
-starve behind a busy loop (measured: p99 264 ms against 30 ms).
+Nearly everything is done on the caller's thread: a thread of its own would starve behind a busy loop
+(measured: p99 264 ms against 30 ms). A commit of ``BULK_BYTES`` or more has one: it is a few long calls
+into SQLite, which let the loop receive meanwhile what the next will store.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptyshipper.backend.session import (
     MAX_INTEGER,
@@ -57,6 +59,7 @@ from ptyshipper.backend.store.base import (
     ids_of,
     in_order,
     levels,
+    merges_of,
     session_of,
     state_of,
     time_of,
@@ -64,6 +67,7 @@ from ptyshipper.backend.store.base import (
 from ptyshipper.errors import BackendError, StoreError
 
 FILE_NAME = "ptyshipper.db"
+BULK_BYTES = 1 << 20
 _BUSY_MS = 250
 _GUEST_BUSY_MS = 10_000
 _VACUUM_PAGES = 256
@@ -95,7 +99,8 @@ _OPEN_SESSION = f"""
     RETURNING {_SESSION_COLUMNS}
 """
 _UPDATE_SESSION = f"""
-    UPDATE sessions SET {", ".join(f"{column} = ?" for column in STATE_COLUMNS)}, replica = ?,
+    UPDATE sessions SET {", ".join(f"{column} = ?" for column in STATE_COLUMNS[:-1])},
+        last_arrival = coalesce(?, last_arrival), replica = ?,
         tail_chunks = tail_chunks + ?, tail_bytes = tail_bytes + ?, stored_bytes = stored_bytes + ?,
         first_arrival = coalesce(first_arrival, ?), span = max(span, ?),
         until_us = CASE WHEN ? THEN ? ELSE max(until_us, ?) END
@@ -125,7 +130,7 @@ _OLDEST = """
     ORDER BY first_arrival LIMIT 1
 """
 _FRONT = """
-    SELECT number, first_offset, arrival, length(records) FROM chunks WHERE session = ?
+    SELECT number, first_offset, arrival, marks <> x'', length(records) FROM chunks WHERE session = ?
     ORDER BY first_offset LIMIT ?
 """
 _TRIMMED = """
@@ -149,6 +154,18 @@ _BURY = """
 """
 
 
+class _Planned(NamedTuple):
+    """A write as it was when the commit was asked for; ``state`` is without the last arrival."""
+
+    number: int
+    epoch: int
+    replica: int | None
+    state: tuple[Any, ...]
+    begins_at: int
+    extent: tuple[int, bool, int, int]
+    chunk: Chunk | None
+
+
 class SqliteStore:
     """A ``Store`` in DIR/ptyshipper.db, which this process has to itself.
 
@@ -162,10 +179,17 @@ class SqliteStore:
     def __init__(self, data_dir: Path, *, guest: bool = False) -> None:
         path = data_dir / FILE_NAME
         busy_ms = _GUEST_BUSY_MS if guest else _BUSY_MS
+        self._merges_left = 0  # in the commit that is under way
+        # Who has it may use the connection that writes.
+        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "bulk commit")
         self._heard: Callable[[News], None] | None = None
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=busy_ms / 1000)
+            self._db = _connect(path, busy_ms)
             self._configure(path, guest)
+            # Apart from the other, on which a thread may be in the middle of a commit.
+            self._reader = _connect(path, busy_ms)
+            self._reader.execute("PRAGMA query_only = ON")
         except sqlite3.Error as error:
             raise BackendError(f"can't use the database {path}: {error}") from None
 
@@ -192,29 +216,68 @@ class SqliteStore:
         return self._db.execute(sql, parameters).fetchone()[0]
 
     async def commit(self, writes: Sequence[Write], openings: Sequence[Opening] = ()) -> Committed:
+        planned = [self._plan(write) for write in writes]
+        weight = sum(len(each.chunk.records) for each in planned if each.chunk is not None)
+        async with self._turn:
+            if weight < BULK_BYTES:
+                done = self._commit(planned, openings)
+            else:
+                done = await self._commit_in_thread(planned, openings)
+        for (session, _), chunk in zip(writes, done.chunks, strict=True):
+            if chunk is not None:
+                session.last_arrival = chunk.arrival + ids_of(chunk) - 1
+        self._tell(writes, done)
+        return done
+
+    def _tell(self, writes: Sequence[Write], done: Committed) -> None:
+        last_ids = [chunk.arrival + ids_of(chunk) - 1 for chunk in done.chunks if chunk is not None]
+        if self._heard is not None and last_ids:
+            named = [(write.session.id, write.session.app_id) for write in writes]
+            self._heard(News(named, max(last_ids), True))
+
+    async def _commit_in_thread(
+        self, planned: Sequence[_Planned], openings: Sequence[Opening]
+    ) -> Committed:
+        loop = asyncio.get_running_loop()
+        working = loop.run_in_executor(self._thread, self._commit, planned, openings)
+        try:
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            await asyncio.wait([working])  # it can't be stopped, and it has the connection
+            raise
+
+    def _plan(self, write: Write) -> _Planned:
+        session, chunk = write
+        *state, _ = state_of(session)
+        return _Planned(
+            session.number,
+            session.epoch,
+            self._replica if session.connected else None,
+            tuple(state),
+            session.next_offset if chunk is None else chunk.first_offset,
+            _extent(session, chunk),
+            chunk,
+        )
+
+    def _commit(self, planned: Sequence[_Planned], openings: Sequence[Opening]) -> Committed:
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            done, horizon = self._commit(writes, openings)
+            done = self._write_all(planned, openings)
             self._db.execute("COMMIT")
         except Exception as error:
             # Whatever it was: half a transaction must not stay open for the next one to finish.
             self._roll_back()
             raise StoreError(f"the database can't be written: {error}") from error
-        if self._heard is not None and horizon is not None:
-            named = [(write.session.id, write.session.app_id) for write in writes]
-            self._heard(News(named, horizon, True))
         return done
 
-    def _commit(
-        self, writes: Sequence[Write], openings: Sequence[Opening]
-    ) -> tuple[Committed, int | None]:
-        """What became of it, and the greatest id that was given, if one was."""
-        before, ids = arrivals_of(writes)
+    def _write_all(self, planned: Sequence[_Planned], openings: Sequence[Opening]) -> Committed:
+        before, ids = arrivals_of([each.chunk for each in planned])
         first = self._one("SELECT max(arrival, ? - ?) + 1 FROM ledger", (_wall_us(), ids))
         done, stored_bytes = Committed([], set(), []), 0
-        for index, write in enumerate(writes):
-            chunk = write.chunk and write.chunk._replace(arrival=first + before[index])
-            if self._write(write.session, chunk):
+        self._merges_left = merges_of(len(planned))
+        for index, each in enumerate(planned):
+            chunk = each.chunk and each.chunk._replace(arrival=first + before[index])
+            if self._write(each, chunk):
                 done.chunks.append(chunk)
                 stored_bytes += len(chunk.records) if chunk else 0
             else:
@@ -226,7 +289,7 @@ class SqliteStore:
                 (first + ids - 1, stored_bytes),
             )
         done.sessions.extend(self._open(opening) for opening in openings)
-        return done, first + ids - 1 if ids else None
+        return done
 
     def _roll_back(self) -> None:
         try:
@@ -255,41 +318,42 @@ class SqliteStore:
         ).fetchone()
         return None if row is None else session_of(row)
 
-    def _write(self, session: Session, chunk: Chunk | None) -> bool:
+    def _write(self, planned: _Planned, chunk: Chunk | None) -> bool:
         """Whether it could be written: the session is still this connection's."""
         size = 0 if chunk is None else len(chunk.records)
         small = chunk is not None and size < SMALL_CHUNK_BYTES
-        if chunk is not None:
-            session.last_arrival = chunk.arrival + ids_of(chunk) - 1
+        session = planned.number
         row = self._db.execute(
             _UPDATE_SESSION,
             (
-                *state_of(session),
-                self._replica if session.connected else None,
+                *planned.state,
+                None if chunk is None else chunk.arrival + ids_of(chunk) - 1,
+                planned.replica,
                 int(small),
                 size if small else 0,
                 size,
                 None if chunk is None else chunk.arrival,
-                *_extent(session, chunk),
-                session.number,
-                session.epoch,
-                session.next_offset if chunk is None else chunk.first_offset,
+                *planned.extent,
+                session,
+                planned.epoch,
+                planned.begins_at,
             ),
         ).fetchone()
         if row is None:
             return False
         if chunk is None:
             return True
-        self._insert(session.number, chunk)
+        self._insert(session, chunk)
         tail_offset, tail_chunks, tail_bytes = row
         if not small:
             # The run of small chunks ends before this one.
-            if tail_chunks >= WORTH_MERGING:
-                self._merge(session.number, tail_offset, chunk.first_offset)
-            self._begin_tail(session.number, chunk.end_offset)
-        elif tail_chunks >= MERGE_CHUNKS or tail_bytes >= MERGE_BYTES:
-            self._merge(session.number, tail_offset, chunk.end_offset)
-            self._begin_tail(session.number, chunk.end_offset)
+            if tail_chunks >= WORTH_MERGING:  # now or never, and a large chunk takes longer
+                self._merge(session, tail_offset, chunk.first_offset)
+            self._begin_tail(session, chunk.end_offset)
+        elif self._merges_left and (tail_chunks >= MERGE_CHUNKS or tail_bytes >= MERGE_BYTES):
+            self._merges_left -= 1
+            self._merge(session, tail_offset, chunk.end_offset)
+            self._begin_tail(session, chunk.end_offset)
         return True
 
     def _insert(self, session: int, chunk: Chunk) -> None:
@@ -357,7 +421,7 @@ class SqliteStore:
     async def chunks(self, session: int, from_offset: int, max_bytes: int) -> list[Chunk]:
         found, read_bytes = list[Chunk](), 0
         try:
-            cursor = self._db.execute(_READ_CHUNKS, (session, from_offset))
+            cursor = self._reader.execute(_READ_CHUNKS, (session, from_offset))
             for row in cursor:
                 chunk = chunk_of(row)
                 if chunk.end_offset > from_offset:
@@ -383,12 +447,12 @@ class SqliteStore:
 
     def _read(self, sql: str, parameters: tuple[Any, ...]) -> list[Any]:
         try:
-            return self._db.execute(sql, parameters).fetchall()
+            return self._reader.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"the database can't be read: {error}") from None
 
     async def note_alive(self, now_us: int) -> None:
-        with self._writing():
+        async with self._writing():
             self._db.execute(
                 "INSERT INTO replicas (number, alive_us) VALUES (?, ?)"
                 " ON CONFLICT (number) DO UPDATE SET alive_us = excluded.alive_us",
@@ -397,10 +461,11 @@ class SqliteStore:
             self._bury(now_us - DEAD_AFTER_US)
 
     async def expire(self, before_us: int, max_bytes: int | None, limit: int) -> int:
-        with self._writing():
+        async with self._writing():
             deleted = self._expire(before_us, max_bytes, limit)
         if deleted:
-            self._shrink()
+            async with self._turn:
+                self._shrink()
         return deleted
 
     def _shrink(self) -> None:
@@ -420,8 +485,11 @@ class SqliteStore:
             return empty
         session = oldest[0]
         deleted, freed, kept_from = 0, 0, None
-        for number, first_offset, arrival, size in self._db.execute(_FRONT, (session, limit + 1)):
-            if deleted == limit or (arrival >= before_us and freed >= excess):
+        for number, first_offset, arrival, is_merged, size in self._db.execute(
+            _FRONT, (session, limit + 1)
+        ):
+            is_old = arrival + is_merged * MERGE_SPAN_US < before_us
+            if deleted == limit or (not is_old and freed >= excess):
                 kept_from = (first_offset, arrival)
                 break
             self._db.execute("DELETE FROM chunks WHERE number = ?", (number,))
@@ -434,7 +502,7 @@ class SqliteStore:
         return empty + deleted
 
     async def add_token(self, token: Token) -> int:
-        with self._writing():
+        async with self._writing():
             number: int = self._one(
                 f"INSERT INTO tokens ({_TOKEN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
                 " RETURNING number",
@@ -451,29 +519,30 @@ class SqliteStore:
         return Token._make(rows[0]) if rows else None
 
     async def take_token(self, hash: bytes) -> Token | None:
-        with self._writing():
+        async with self._writing():
             row = self._db.execute(
                 f"DELETE FROM tokens WHERE hash = ? RETURNING number, {_TOKEN_COLUMNS}", (hash,)
             ).fetchone()
         return None if row is None else Token._make(row)
 
     async def revoke_token(self, number: int, now_us: int) -> bool:
-        with self._writing():
+        async with self._writing():
             changed = self._db.execute(
                 "UPDATE tokens SET revoked_us = ? WHERE number = ? AND revoked_us IS NULL",
                 (now_us, number),
             ).rowcount
         return changed == 1
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise StoreError(f"the database can't be written: {error}") from None
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[None]:
+        async with self._turn:
+            try:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+                self._db.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back()
+                raise StoreError(f"the database can't be written: {error}") from None
 
     async def listen(self, heard: Callable[[News], None], missed: Callable[[], None]) -> None:
         self._heard = heard  # no other process has this database
@@ -484,10 +553,19 @@ class SqliteStore:
             self._heard = None
 
     async def close(self) -> None:
-        try:
-            self._db.close()
-        except sqlite3.Error:
-            pass  # what is committed is in the log already
+        async with self._turn:
+            self._thread.shutdown()
+            for connection in (self._reader, self._db):
+                try:
+                    connection.close()
+                except sqlite3.Error:
+                    pass  # what is committed is in the log already
+
+
+def _connect(path: Path, busy_ms: int) -> sqlite3.Connection:
+    return sqlite3.connect(
+        path, isolation_level=None, timeout=busy_ms / 1000, check_same_thread=False
+    )
 
 
 def _extent(session: Session, chunk: Chunk | None) -> tuple[int, bool, int, int]:

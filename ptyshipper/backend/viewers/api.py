@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -27,7 +28,7 @@ list, and a command may have thousands of words."""
 _LISTED = an_object(
     {"sessions": a_list(SESSION), "next": optional({"type": "integer", "minimum": 0})}
 )
-_FILTERS = (
+FILTERS = (
     integer("limit", "how many at most", 0, 1_000, default=100),
     integer("before", "the `next` of the answer before", 0),
     text("prefix", "what their ids begin with", 32, pattern="[0-9a-f]*"),
@@ -43,20 +44,16 @@ def operations(store: Store, access: Access) -> list[Operation]:
     """Sessions, listed and one by one."""
 
     async def list_sessions(_: Request, view: View, asked: dict[str, Any]) -> Response:
-        if view.app_id is not None and asked["app"] not in (None, view.app_id):
+        query = query_of(view, asked)
+        if query is None:
             return answer({"sessions": [], "next": None})
-        query = Query(
-            asked["limit"],
-            asked["before"],
-            asked["prefix"] or "",
-            view.app_id if asked["app"] is None else asked["app"],
-            asked["deployment"],
-            asked["type"],
-            asked["hostname"],
-            asked["state"],
-            time.time_ns() // 1000,
-        )
-        return Response(await _listed(store, query), media_type="application/json")
+        written, last = list[bytes](), None
+        async for session in in_turns(store, query):
+            written.append(json_bytes(session.summary(query.now_us)))
+            last = session.number
+        next_ = last if len(written) == query.limit else None
+        body = b'{"sessions":[%b],"next":%b}' % (b",".join(written), json_bytes(next_))
+        return Response(body, media_type="application/json")
 
     async def one_session(request: Request, view: View, _: dict[str, Any]) -> Response:
         session = await find(store, request, view)
@@ -73,7 +70,7 @@ def operations(store: Store, access: Access) -> list[Operation]:
                     "`next` continues the list, as `before`; null: this is its end", schema=_LISTED
                 )
             },
-            _FILTERS,
+            FILTERS,
         ),
         reading(
             access,
@@ -99,16 +96,40 @@ async def find(store: Store, request: Request, view: View) -> Session:
     return session
 
 
-async def _listed(store: Store, query: Query) -> bytes:
-    """The sessions as a JSON object, read a few at a time."""
-    written, before = list[bytes](), query.before
-    while len(written) < query.limit:
-        few = replace(query, limit=min(AT_A_TIME, query.limit - len(written)), before=before)
+def query_of(view: View, asked: dict[str, Any]) -> Query | None:
+    """What the ``FILTERS`` ask for, as of now; None: nothing that is for this reader."""
+    if view.app_id is not None and asked["app"] not in (None, view.app_id):
+        return None
+    return Query(
+        asked["limit"],
+        asked["before"],
+        asked["prefix"] or "",
+        view.app_id if asked["app"] is None else asked["app"],
+        asked["deployment"],
+        asked["type"],
+        asked["hostname"],
+        asked["state"],
+        time.time_ns() // 1000,
+    )
+
+
+async def listed(store: Store, query: Query) -> tuple[list[Session], int | None]:
+    """The sessions, and how to go on (``before``); None: there are no more."""
+    sessions = [session async for session in in_turns(store, query)]
+    is_full = bool(sessions) and len(sessions) == query.limit
+    return sessions, sessions[-1].number if is_full else None
+
+
+async def in_turns(store: Store, query: Query) -> AsyncIterator[Session]:
+    """The sessions, read a few at a time."""
+    left, before = query.limit, query.before
+    while left > 0:
+        few = replace(query, limit=min(AT_A_TIME, left), before=before)
         sessions = await store.sessions(few)
-        written += [json_bytes(session.summary(query.now_us)) for session in sessions]
+        for session in sessions:
+            yield session
         if len(sessions) < few.limit:
-            before = None
-            break
+            return
         before = sessions[-1].number
+        left -= len(sessions)
         await asyncio.sleep(0)
-    return b'{"sessions":[%b],"next":%b}' % (b",".join(written), json_bytes(before))

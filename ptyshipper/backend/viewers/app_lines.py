@@ -52,11 +52,12 @@ CHOSEN: tuple[Parameter, ...] = (
     ),
 )
 """Whose entries are asked for."""
+AFTER = text("after", "the entries behind this cursor", 50, pattern=PATTERN)
 
 _PAGE_PARAMETERS = (
     *CHOSEN,
     integer("limit", "how many entries at most", 1, 1_000, default=500),
-    text("after", "the entries behind this cursor", 50, pattern=PATTERN),
+    AFTER,
     text("before", "the entries before this cursor", 50, pattern=PATTERN),
     integer("at", "from the first that was completed at this time (Unix, in us) or later", 0),
     text("session", "from the entry `number` of this session", 32, pattern="[0-9a-f]{32}"),

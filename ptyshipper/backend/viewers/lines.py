@@ -26,6 +26,7 @@ from ptyshipper.wire.paths import SESSIONS_PATH
 SKETCHES = 1_000
 """So many chunks are looked at in a turn of the loop: 2 ms."""
 
+BUCKETS = integer("buckets", "how many", 1, 1_000, default=100)
 _PAGE_PARAMETERS = (
     ID,
     integer("limit", "how many entries at most", 1, 1_000, default=500),
@@ -91,7 +92,7 @@ def operations(store: Store, access: Access, turns: Turns) -> list[Operation]:
             "Bytes of records and entries over time",
             histogram,
             {200: Answer("buckets of the same length, each up to the next", schema=HISTOGRAM)},
-            (ID, integer("buckets", "how many", 1, 1_000, default=100), SINCE, UNTIL),
+            (ID, BUCKETS, SINCE, UNTIL),
         ),
     ]
 

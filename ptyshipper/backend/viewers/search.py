@@ -33,6 +33,15 @@ from ptyshipper.wire.paths import SESSIONS_PATH
 PROGRESS_EVERY_S = 0.25
 SEARCH_WITHIN_S = 60.0
 MEDIA_TYPE = "application/x-ndjson"
+TEXT = text(
+    "q",
+    "the text; colours and other escapes in a line are no part of it",
+    1_000,
+    least_characters=1,
+    is_required=True,
+)
+CASE = flag("case", "whether upper and lower case differ")
+LIMIT = integer("limit", "how many hits at most", 1, 10_000, default=1_000)
 
 _FOUND = (
     "objects with one key: `hit` (an entry), `progress` (first, and now and then: `next`, `done_bytes`,"
@@ -52,7 +61,7 @@ def operations(store: Store, access: Access, turns: Turns) -> list[Operation]:
         needle = Needle(asked["q"], is_case_sensitive=asked["case"])
         wanted = Wanted(stream=asked["stream"], needle=needle)
         found = _found(reader, session, span, wanted, asked["limit"])
-        return streamed(found, MEDIA_TYPE, told=lambda message: _line("error", message))
+        return streamed(found, MEDIA_TYPE, told=lambda message: line("error", message))
 
     return [
         reading(
@@ -63,15 +72,9 @@ def operations(store: Store, access: Access, turns: Turns) -> list[Operation]:
             {200: Answer(_FOUND, MEDIA_TYPE, {"type": "string"})},
             (
                 ID,
-                text(
-                    "q",
-                    "the text; colours and other escapes in a line are no part of it",
-                    1_000,
-                    least_characters=1,
-                    is_required=True,
-                ),
-                flag("case", "whether upper and lower case differ"),
-                integer("limit", "how many hits at most", 1, 10_000, default=1_000),
+                TEXT,
+                CASE,
+                LIMIT,
                 FROM,
                 STREAM,
                 SINCE,
@@ -98,7 +101,7 @@ async def _found(
                 "done_bytes": scan.offset - begin_offset,
                 "all_bytes": max(0, session.next_offset - begin_offset),
             }
-            lines.append(_line("progress", done))
+            lines.append(line("progress", done))
         for entry in found:
             assert entry.number is not None
             if span.end is not None and entry.number >= span.end:
@@ -107,7 +110,7 @@ async def _found(
                 yield b"".join([*lines, _end("hits", entry.number)])
                 return
             hits += 1
-            lines.append(_line("hit", as_json(entry, started_at_us)))
+            lines.append(line("hit", as_json(entry, started_at_us)))
         if span.end is not None and scan.number >= span.end:
             yield b"".join([*lines, _end("complete", span.end)])
             return
@@ -117,13 +120,14 @@ async def _found(
             yield _end("time", scan.number)
             return
     rest = scan.unfinished() if span.end is None else []
-    lines = [_line("hit", as_json(entry, started_at_us)) for entry in rest]
+    lines = [line("hit", as_json(entry, started_at_us)) for entry in rest]
     yield b"".join([*lines, _end("complete", scan.number)])
 
 
-def _line(name: str, value: Any) -> bytes:
+def line(name: str, value: Any) -> bytes:
+    """An object with one key, and a newline."""
     return json_bytes({name: value}) + b"\n"
 
 
 def _end(reason: str, number: int) -> bytes:
-    return _line("end", {"reason": reason, "next": number})
+    return line("end", {"reason": reason, "next": number})

@@ -141,3 +141,32 @@ def test_sessions_of_deleted_deployments_keep_no_others_from_being_found(
         assert await rows(url, len(lines)) == lines
 
     run(scenario)
+
+
+def test_what_retention_has_deleted_is_not_looked_for_any_more(
+    run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It will never be rows; what comes in the session afterwards still will."""
+    monkeypatch.setattr(bridge, "LOOK_EVERY_S", 0.05)
+
+    async def scenario(store: AnvilopsStore, url: str) -> None:
+        dead = await AnvilopsStore.open(url)
+        await dead.prepare()
+        session = await opened(dead)
+        lines = [str(number) for number in range(BURST + 1)]
+        await dead.commit([written(session, *lines)])
+        while await dead.expire(1 << 62, None, 100):
+            pass
+        assert await store._read(bridge._LEFT, 1) == [], "its process may be alive"
+        session.connected = False
+        await dead.commit([Write(session, None)])
+        await dead.close()
+        async with asyncio.timeout(PATIENCE_S):
+            while await store._read("SELECT entries FROM logged") != [(len(lines),)]:
+                await asyncio.sleep(0.01)
+        assert await store._read(bridge._LEFT, 1) == []
+        again = await opened(store)
+        await store.commit([written(again, "more")])
+        assert await rows(url, BURST + 1) == [*lines[:BURST], "more"]
+
+    run(scenario)

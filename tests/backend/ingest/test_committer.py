@@ -10,7 +10,13 @@ import pytest
 from ptyshipper.backend.counts import Counts
 from ptyshipper.backend.digest import NO_LINE, NO_LINES, digest
 from ptyshipper.backend.fanout import Fanout
-from ptyshipper.backend.ingest.committer import COMMIT_BYTES, Committer, OpeningRefused
+from ptyshipper.backend.ingest.committer import (
+    COMMIT_BYTES,
+    COMMIT_OPENINGS,
+    COMMIT_WRITES,
+    Committer,
+    OpeningRefused,
+)
 from ptyshipper.backend.ingest.pacing import BURST, INTERVAL_S
 from ptyshipper.backend.session import Chunk, Session, read_description
 from ptyshipper.backend.store.base import Committed, Opening, Write
@@ -26,6 +32,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.commits: list[list[tuple[Session, Chunk | None]]] = []
         self.openings: list[Opening] = []
+        self.opened_at_once: list[int] = []
         self.full = False
         self.refuses: set[bytes] = set()
         self.gate = asyncio.Event()
@@ -37,6 +44,7 @@ class FakeStore:
             raise StoreError("the disk is full")
         self.commits.append(list(writes))
         self.openings += openings
+        self.opened_at_once.append(len(openings))
         refused = {at for at, write in enumerate(writes) if write.session.id in self.refuses}
         chunks = [None if at in refused else write.chunk for at, write in enumerate(writes)]
         opened = [
@@ -90,7 +98,7 @@ class Bench:
 
 
 def make(number: int, epoch: int = 1) -> Session:
-    return Session(bytes([number]) * 16, read_description(describe()), epoch=epoch)
+    return Session(number.to_bytes(16), read_description(describe()), epoch=epoch)
 
 
 def opening(session: Session) -> Opening:
@@ -236,6 +244,39 @@ def test_one_commit_takes_no_more_than_its_bound() -> None:
 
     commits = run(scenario).store.commits
     assert [len(commit) for commit in commits] == [COMMIT_BYTES // len(batch) + 1, 8]
+
+
+def test_one_commit_takes_no_more_sessions_than_its_bound() -> None:
+    """Neither of those that are written nor of those that are asked for; all get their turn, in order."""
+    written = [make(number) for number in range(2 * COMMIT_WRITES + 1)]
+    asked = [make(10_000 + number) for number in range(2 * COMMIT_OPENINGS + 1)]
+
+    async def scenario(bench: Bench) -> None:
+        for session in written:
+            bench.committer.update(session)
+        answers = [bench.committer.open(opening(session)) for session in asked]
+        assert [session.id for session in await asyncio.gather(*answers)] == [s.id for s in asked]
+
+    store = run(scenario).store
+    assert [len(ids) for ids in store.commits] == [COMMIT_WRITES, COMMIT_WRITES, 1]
+    assert store.opened_at_once == [COMMIT_OPENINGS, COMMIT_OPENINGS, 1]
+    assert [session.id for commit in store.commits for session, _ in commit] == [
+        session.id for session in written
+    ]
+
+
+def test_session_is_not_opened_before_what_the_bound_left_of_it() -> None:
+    """Its records would be of an epoch that has passed, and be refused."""
+    batch, last = output(b"x" * 60_000), make(200)
+
+    async def scenario(bench: Bench) -> None:
+        for number in range(COMMIT_BYTES // len(batch) + 1):
+            bench.append(make(number), batch)
+        bench.append(last, output(b"a"))
+        await bench.committer.open(opening(last))
+        assert (last.id, last.next_offset) in bench.outcomes.told
+
+    assert run(scenario).store.opened_at_once == [0, 1]
 
 
 def test_session_is_opened_behind_what_was_appended_to_it() -> None:

@@ -82,6 +82,25 @@ def test_lines_are_stored_before_the_answer(server: Server) -> None:
     assert (session["state"], session["hostname"], session["entries"]) == ("running", "web-0", 6)
 
 
+def test_times_never_go_back_not_even_over_a_restart(tmp_path: Path) -> None:
+    """A container that starts anew in its pod may have a clock that was set."""
+    deployment_id, times_ms = fresh_deployment_id(), (NOW_MS, NOW_MS + 9_000, NOW_MS + 4_000)
+
+    def post(server: Server, time_ms: int) -> None:
+        line = {"content": "x", "stream": "stdout", "timestamp": time_ms}
+        assert send(server, body(deployment_id, lines=[line])) == 204
+
+    with running_server(tmp_path) as server:
+        for time_ms in times_ms:
+            post(server, time_ms)
+        server.stop()
+        server.start()
+        post(server, NOW_MS + 1_000)
+        (session,) = sessions_of(server, deployment_id)
+        found = [each.time_us for each in decode(server.records(bytes.fromhex(session["id"])))]
+        assert found == [0, 0, 9_000_000, 9_000_000, 9_000_000]
+
+
 def test_encodings_that_the_real_one_takes(server: Server) -> None:
     deployment_id = fresh_deployment_id()
     content = body(deployment_id, "x", surplus=1)

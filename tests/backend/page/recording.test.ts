@@ -32,7 +32,7 @@ test("what is no cast is an error, and times never go back", () => {
 });
 
 function recorded(...events: CastEvent[]): Recording {
-  return { cols: 80, rows: 24, events, isCut: false };
+  return { cols: 80, rows: 24, events, beginMs: 0, isCut: false };
 }
 
 test("what happened is marked; of a drag the last size", () => {
@@ -65,4 +65,13 @@ test("pauses are cut short, and moments found again", () => {
     equal(Math.round(short.played(short.recorded(played))), played);
   }
   equal(short.recorded(2_500), 60_000);
+});
+
+test("a recording that begins late is played from there", () => {
+  const recording = { ...recorded([500_000, "o", "screen"], [501_000, "o", "b"]), beginMs: 500_000 };
+  const late = timelineOf(recording, [], null);
+  deepEqual(late.events, [[0, "o", "screen"], [1_000, "o", "b"]]);
+  equal(late.durationMs, 1_000);
+  deepEqual([0, 500_000, 500_400, 999_999].map(late.played), [0, 0, 400, 499_999]);
+  deepEqual([0, 400, 1_000].map(late.recorded), [500_000, 500_400, 501_000]);
 });

@@ -20,6 +20,7 @@ from ptyshipper.backend.session import (
 )
 from ptyshipper.backend.store.base import (
     DEAD_AFTER_US,
+    MERGE_AT_LEAST,
     MERGE_CHUNKS,
     MERGE_SPAN_US,
     STATES,
@@ -325,6 +326,24 @@ async def test_small_chunks_are_merged_by_weight_too(store: Store) -> None:
     assert await chunk_sizes(store, session) == [270_000, *[10_000] * 13]
 
 
+async def test_sessions_in_step_are_merged_a_few_in_a_commit(store: Store) -> None:
+    """Those that have to wait are merged with what they write next, and lose nothing by it."""
+    sessions = [await opened(store, number) for number in range(1, 3 * MERGE_AT_LEAST)]
+    written = list[list[Chunk | None]]()
+    for number in range(MERGE_CHUNKS + 2):
+        line = output(b"%d\n" % number)
+        done = await store.commit([write(session, line) for session in sessions])
+        assert done.refused == set()
+        written.append(done.chunks)
+        if number >= MERGE_CHUNKS - 1:
+            found = [await store.chunks(session.number, 0, ALL) for session in sessions]
+            merges = sum(chunks[0] != written[0][at] for at, chunks in enumerate(found))
+            assert merges == min(len(sessions), (number - MERGE_CHUNKS + 2) * MERGE_AT_LEAST)
+    for at, chunks in enumerate(found):
+        own = [each[at] for each in written]
+        assert merged(chunks) == merged([chunk for chunk in own if chunk is not None])
+
+
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -526,6 +545,27 @@ async def test_what_is_young_is_kept_though_it_was_merged(store: Store) -> None:
         pass
     kept = await store.chunks(session.number, 0, ALL)
     assert b"".join(chunk.records for chunk in kept) == b"".join(c.records for c in written[40:])
+
+
+async def test_nothing_goes_before_its_time(store: Store) -> None:
+    """Nor from behind something that is kept; and a merged chunk's rest not much later."""
+    session = await opened(store)
+    written = list[Chunk]()
+    for number in range(MERGE_CHUNKS + 20):
+        await let_pass(store, MERGE_SPAN_US // 4)
+        # Of a part that completes no line no mark tells when it came.
+        written.append(await put(store, session, output(b"%d" % number + b"\n" * (number % 2))))
+    everything = await stored(store, session)
+    for oldest in range(len(written)):
+        before_us = written[oldest].arrival
+        while await store.expire(before_us, None, 3):
+            pass
+        kept = await stored(store, session)
+        assert everything.endswith(kept)
+        late = [each for each in written if each.arrival < before_us - MERGE_SPAN_US]
+        young = everything[sum(len(each.records) for each in written[:oldest]) :]
+        assert kept.endswith(young)
+        assert len(kept) <= len(everything) - sum(len(each.records) for each in late)
 
 
 async def test_number_of_a_deleted_session_is_not_another_s(store: Store) -> None:

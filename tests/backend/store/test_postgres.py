@@ -56,6 +56,44 @@ async def test_listener_that_was_cut_off_says_that_it_missed_something(
 # Two processes
 
 
+async def test_retention_of_two_at_once_deletes_each_once(open_postgres: Open) -> None:
+    """Beside commits, by age and by size: nobody waits in a circle, and the weights stay true."""
+    here, there = await open_postgres(), await open_postgres()
+    sessions = [await opened(here, number) for number in range(1, 9)]
+    for _ in range(20):
+        await here.commit([write(session, output(b"x" * 20_000)) for session in sessions])
+    written = [await put(here, session, output(b"young\n")) for session in sessions]
+    before_us, deleted = written[0].arrival, 0
+
+    async def expire(store: Store, max_bytes: int | None) -> None:
+        nonlocal deleted
+        while found := await store.expire(before_us, max_bytes, 3):
+            deleted += found
+
+    async def go_on() -> None:
+        for _ in range(50):
+            await there.commit([write(session, output(b"during\n")) for session in sessions])
+
+    await asyncio.gather(
+        expire(here, None),
+        expire(there, None),
+        expire(here, 2_000_000),
+        expire(there, None),
+        go_on(),
+    )
+    assert deleted == 20 * len(sessions)
+    weighed = 0
+    for session in sessions:
+        kept = await stored(there, session)
+        assert kept == output(b"young\n") + 50 * output(b"during\n")
+        found = await there.load(session.id)
+        assert found is not None
+        assert found.first_offset == written[0].first_offset
+        weighed += len(kept)
+    of_sessions = await here._read("SELECT sum(stored_bytes) FROM sessions")
+    assert await here._read("SELECT stored_bytes FROM ledger") == of_sessions == [(weighed,)]
+
+
 async def test_later_connection_wins_wherever_it_is(open_postgres: Open) -> None:
     """Two backends write one session in turns; only what the later connection brings is stored."""
     here, there = await open_postgres(), await open_postgres()

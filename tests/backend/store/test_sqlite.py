@@ -1,15 +1,19 @@
-"""What is particular to the SQLite store: the file, the disk under it, and that nothing ever waits."""
+"""What is particular to the SQLite store: the file, the disk under it, and what waits for what."""
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from ptyshipper.backend.session import Session
 from ptyshipper.backend.store import sqlite
 from ptyshipper.backend.store.base import Query, Write
-from ptyshipper.backend.store.sqlite import SqliteStore
+from ptyshipper.backend.store.sqlite import BULK_BYTES, SqliteStore
 from ptyshipper.errors import BackendError, StoreError
 from tests.support.server import output
 from tests.support.sessions import opened, opening, put, stored, write
@@ -29,8 +33,8 @@ async def test_settings_are_in_force(tmp_path: Path) -> None:
     assert found == [8_192, 2, "wal", 2, -16_384, 2_000]
 
 
-def test_nothing_ever_waits(tmp_path: Path) -> None:
-    """A commit is done when its coroutine has run once: no other task comes between."""
+def test_small_commits_never_wait(tmp_path: Path) -> None:
+    """One is done when its coroutine has run once: no other task comes between."""
     store = SqliteStore(tmp_path)
     commit = store.commit([], [opening()])
     with pytest.raises(StopIteration) as ended:
@@ -38,6 +42,82 @@ def test_nothing_ever_waits(tmp_path: Path) -> None:
     assert len(ended.value.value.sessions) == 1
     with pytest.raises(StopIteration):
         store.close().send(None)
+
+
+@contextmanager
+def locked(tmp_path: Path) -> Iterator[None]:
+    """Somebody else is writing, so that nobody else can."""
+    other = sqlite3.connect(tmp_path / sqlite.FILE_NAME, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+def bulk(session: Session) -> Write:
+    return write(session, output(b"x" * 65_000) * (BULK_BYTES // 65_000 + 1))
+
+
+async def test_large_commits_hold_up_no_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who writes waits for them, in order."""
+    monkeypatch.setattr(sqlite, "_BUSY_MS", 10_000)
+    store = SqliteStore(tmp_path)
+    session = await opened(store)
+    before = await store.load(session.id)
+    with locked(tmp_path):
+        large = asyncio.create_task(store.commit([bulk(session)]))
+        await asyncio.sleep(0)
+        small = asyncio.create_task(opened(store, 2))
+        alive = asyncio.create_task(store.note_alive(9_000))
+        for _ in range(10):
+            assert await store.load(session.id) == before
+            await asyncio.sleep(0.001)
+        assert not any(task.done() for task in (large, small, alive))
+    assert (await large).refused == set()
+    await asyncio.gather(small, alive)
+    assert len(await stored(store, session)) > BULK_BYTES
+    assert await store.load(session.id) == session
+    await store.close()
+
+
+async def test_large_commit_that_is_given_up_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can't be stopped: it is stored when ``commit`` has ended, and what comes then works."""
+    monkeypatch.setattr(sqlite, "_BUSY_MS", 10_000)
+    store = SqliteStore(tmp_path)
+    session, other = await opened(store, 1), await opened(store, 2)
+    with locked(tmp_path):
+        large = asyncio.create_task(store.commit([bulk(session)]))
+        await asyncio.sleep(0.01)
+        large.cancel()
+        closing = asyncio.create_task(put(store, other, output(b"a\n")))
+        await asyncio.sleep(0.01)
+        assert not large.done()
+    await closing
+    assert large.cancelled()
+    kept = await store.load(session.id)
+    assert kept is not None
+    assert kept.next_offset == session.next_offset
+    assert len(await stored(store, kept)) == session.next_offset
+    await store.close()
+
+
+async def test_large_commit_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    session = await opened(store)
+    kept = await store.load(session.id)
+    assert kept is not None
+    store._db.execute(f"PRAGMA max_page_count = {int(str(setting(store, 'page_count'))) + 4}")
+    with pytest.raises(StoreError, match="full"):
+        await store.commit([bulk(session)])
+    assert await store.load(session.id) == kept
+    store._db.execute("PRAGMA max_page_count = 1000000")
+    await put(store, kept, output(b"after"))
+    assert await stored(store, kept) == output(b"after")
+    await store.close()
 
 
 async def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

@@ -158,3 +158,13 @@ async def test_step_that_fails_leaves_the_version_before(
     store = SqliteStore(tmp_path)
     assert len(await store.sessions(Query())) == 2
     await store.close()
+
+
+async def test_extents_of_sessions_are_found(tmp_path: Path) -> None:
+    """As if this version had written them."""
+    write_version_1(tmp_path)
+    store = SqliteStore(tmp_path)
+    live, ended = await store.sessions(Query())
+    assert ended.until_us == STARTED_US + 40 + 1
+    assert live.until_us == STARTED_US + 2**23
+    await store.close()

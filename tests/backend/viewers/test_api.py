@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from ptyshipper.backend.session import read_description
 from ptyshipper.backend.store.base import Opening, Query
 from ptyshipper.backend.store.sqlite import SqliteStore
-from ptyshipper.backend.viewers.api import _listed
+from ptyshipper.backend.viewers.api import listed
 from tests.support.server import Server, Shipper, describe, exit_record, output, start_record
 from tests.support.stored import fresh_deployment_id
 
@@ -69,12 +68,12 @@ def test_long_list_is_whole_and_in_order(tmp_path: Path) -> None:
         await store.commit([], [Opening(each, about, None, False, 0) for each in made])
         newest = [each.hex() for each in reversed(made)]
         for limit, count in ((100, 35), (35, 35), (20, 20), (15, 15), (1, 1), (0, 0)):
-            listed = json.loads(await _listed(store, Query(limit)))
-            assert [session["id"] for session in listed["sessions"]] == newest[:count]
-        first = json.loads(await _listed(store, Query(20)))
-        rest = json.loads(await _listed(store, Query(20, first["next"])))
-        assert [session["id"] for session in rest["sessions"]] == newest[20:]
-        assert rest["next"] is None
+            found, _ = await listed(store, Query(limit))
+            assert [session.id.hex() for session in found] == newest[:count]
+        _, before = await listed(store, Query(20))
+        rest, nothing = await listed(store, Query(20, before))
+        assert [session.id.hex() for session in rest] == newest[20:]
+        assert nothing is None
         await store.close()
 
     asyncio.run(scenario())

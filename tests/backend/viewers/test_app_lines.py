@@ -187,3 +187,58 @@ def test_open_lines_are_told_and_replaced(server: Server, app: int) -> None:
         assert texts(entries_of(events, 1)) == ["done"]
         assert shown() == []
     pod.socket.close()
+
+
+def searched(server: Server, app_id: int, query: str) -> list[dict[str, Any]]:
+    with asked(server, path(app_id, query, "search")) as answer:
+        assert answer.status == 200
+        return list(answer.objects())
+
+
+def test_search_goes_through_all_pods_in_order(server: Server, app: int) -> None:
+    pods = [Pod(server, app, hostname=f"web-{n}") for n in (1, 2)]
+    pods[0].ship(start_record())
+    pods[1].ship(start_record())
+    for at in range(6):
+        pods[at % 2].ship(lines(f"Needle {at}\nhay\n" * 2, 1_000 * (at + 1)))
+    hits = [each["hit"] for each in searched(server, app, "q=needle") if "hit" in each]
+    assert texts(hits) == [f"Needle {at}" for at in range(6) for _ in range(2)]
+    assert {hit["pod"] for hit in hits} == {"web-1", "web-2"}
+    assert hits == [e for e in page(server, app)["entries"] if e["text"].startswith("Needle")]
+    *found, end = searched(server, app, "q=needle&limit=5")
+    assert (len([each for each in found if "hit" in each]), end["end"]["reason"]) == (5, "hits")
+    rest = searched(server, app, f"q=needle&after={end['end']['next']}")
+    assert [each["hit"] for each in rest if "hit" in each] == hits[5:]
+    assert rest[-1]["end"]["reason"] == "complete"
+    some = searched(server, app, f"q=n&case=true&since={BEGUN_US + 2_000}&until={BEGUN_US + 4_000}")
+    assert not any("hit" in each for each in some)
+    some = searched(server, app, f"q=N&case=true&since={BEGUN_US + 2_000}&until={BEGUN_US + 4_000}")
+    assert texts([each["hit"] for each in some if "hit" in each]) == [
+        "Needle 1", "Needle 1", "Needle 2", "Needle 2",
+    ]  # fmt: skip
+    assert searched(server, app + 1, "q=x")[-1]["end"]["reason"] == "complete"
+    for pod in pods:
+        pod.socket.close()
+
+
+def test_histogram_adds_up_what_all_pods_printed(server: Server, app: int) -> None:
+    """Short sessions as a whole, long ones by their chunks; of a span, what is in it."""
+    long = Pod(server, app, hostname="long")
+    long.ship(start_record())
+    for second in range(0, 100, 10):
+        long.ship(lines("tick\n", second * 10**6))
+    short = Pod(server, app, hostname="short", started_at_us=BEGUN_US + 55 * 10**6)
+    short.ship(start_record() + lines("x\n" * 50, 10) + exit_record(time_us=20))
+    status, whole = server.get(path(app, "buckets=10", "histogram"))
+    assert status == 200
+    assert len(whole["buckets"]) == 10
+    assert whole["begin_us"] == BEGUN_US
+    assert sum(bucket["entries"] for bucket in whole["buckets"]) == 10 + 51
+    until = f"since={BEGUN_US + 50 * 10**6}&until={BEGUN_US + 60 * 10**6}"
+    part = server.get(path(app, f"buckets=10&{until}", "histogram"))[1]
+    assert part["begin_us"] == BEGUN_US + 50 * 10**6
+    assert [bucket["entries"] for bucket in part["buckets"]][5] >= 51
+    nothing = server.get(path(app + 1, "buckets=3", "histogram"))[1]
+    assert [bucket["entries"] for bucket in nothing["buckets"]] == [0, 0, 0]
+    for pod in (long, short):
+        pod.socket.close()

@@ -19,13 +19,15 @@ from ptyshipper.backend.viewers.parameters import integer
 from ptyshipper.records import GapCause, Kind, encode
 from ptyshipper.wire.paths import INGEST_PATH
 from tests.support.server import Server, Shipper, exit_record, output, start_record
-from tests.support.tokens import make_token
 
-APP_PATH = "/api/app/{appId}/logs"
 EXAMPLES = 20
 """Of every operation, well-formed and ill-formed ones each."""
-ENDLESS_PATH = "/api/app/{appId}/logs"
-"""An app's stream goes on for as long as there is a reader: asked well, it is ``test_app_logs``' matter."""
+ENDLESS_PATHS = {
+    "/api/app/{appId}/logs",
+    "/api/app/{appId}/lines/live",
+    "/api/sessions/live",
+}
+"""Streams that go on for as long as there is a reader: asked well, they are other tests' matter."""
 
 
 async def nothing(_: Request) -> Response:
@@ -105,9 +107,11 @@ def test_what_is_described_is_so(server: Server, sessions: list[str]) -> None:
     generation = {"allow-extra-parameters": False, "with-security-parameters": False}
     config = schemathesis.Config.from_dict({"generation": generation})
     schema = schemathesis.openapi.from_url(f"{server.state.url}/api/openapi.json", config=config)
-    # An app's stream has no end, so it is asked for by somebody whom it is not for.
-    stranger = make_token(server, "view", app_id=2**40)
-    secrets = {INGEST_PATH: server.state.ingest_token, APP_PATH: stranger}
+    # Streams have no end, so they are asked for by somebody whom they are not for.
+    secrets = {
+        INGEST_PATH: server.state.ingest_token,
+        **dict.fromkeys(ENDLESS_PATHS, "nobody"),
+    }
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= 8
     told = settings(
@@ -122,7 +126,7 @@ def test_what_is_described_is_so(server: Server, sessions: list[str]) -> None:
             GenerationMode.POSITIVE,
             *[GenerationMode.NEGATIVE] * bool(list(operation.iter_parameters())),
         ]
-        if operation.path == ENDLESS_PATH:
+        if operation.path in ENDLESS_PATHS:
             modes.remove(GenerationMode.POSITIVE)
         for mode in modes:
             is_positive = mode is GenerationMode.POSITIVE
@@ -133,7 +137,7 @@ def test_what_is_described_is_so(server: Server, sessions: list[str]) -> None:
                     wanted = case.path_parameters["id"]
                     case.path_parameters["id"] = sessions[int(wanted[-1], 16) % len(sessions)]
                 # Who asks for no WebSocket there is refused, however well that is put.
-                is_refused = case.path == APP_PATH or (case.path, case.method) == (
+                is_refused = case.path in ENDLESS_PATHS or (case.path, case.method) == (
                     INGEST_PATH,
                     "GET",
                 )

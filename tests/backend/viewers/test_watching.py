@@ -6,17 +6,31 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from ptyshipper.backend.access import Access, View
 from ptyshipper.backend.counts import Counts
+from ptyshipper.backend.entries.turns import Turns
+from ptyshipper.backend.fanout import Fanout
 from ptyshipper.backend.refusals import Refusals
 from ptyshipper.backend.seats import Seats
-from ptyshipper.backend.viewers.watching import LOCKED_OUT, Gallery, close
+from ptyshipper.backend.store.sqlite import SqliteStore
+from ptyshipper.backend.viewers.watching import (
+    LOCKED_OUT,
+    Codes,
+    Gallery,
+    SessionEndpoint,
+    Unshowable,
+    close,
+)
+from ptyshipper.errors import StoreError
+from tests.support.sessions import opened
 
 SUBPROTOCOL = "v1.test"
+PATH = "/api/sessions/" + (1).to_bytes(16, "big").hex() + "/shown"
 SCOPE = {"type": "websocket", "headers": [], "subprotocols": [SUBPROTOCOL], "client": ("::1", 1)}
 
 
@@ -152,3 +166,56 @@ def test_closing_what_is_gone_is_no_error(error: type[Exception]) -> None:
         raise error
 
     asyncio.run(close(send, 1000, ""))
+
+
+class Showing(SessionEndpoint):
+    """Shows nothing, and ends as it was told to."""
+
+    word = "shown"
+    kind = "records"
+    subprotocol = SUBPROTOCOL
+    codes = Codes(1000, 4001, 4002, 4003, 4004, 4005)
+    error: Exception | None = None
+
+    async def show(self, *_: Any) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("path", "view", "failing", "error", "code"),
+    [
+        (PATH, View(None), False, None, 1000),
+        (PATH, View(7), False, None, 1000),
+        (PATH, View(8), False, None, 4003),
+        ("/api/sessions/nonsense/shown", View(None), False, None, 4003),
+        (PATH.replace("01/", "02/"), View(None), False, None, 4003),
+        (PATH, View(None), False, Unshowable(4009, "no"), 4009),
+        (PATH, View(None), False, StoreError("away"), 4004),
+        (PATH, View(None), True, None, 4004),
+        (PATH, View(None), False, ValueError("a flaw"), 4005),
+    ],
+)
+def test_what_became_of_showing_is_told_by_the_code(
+    tmp_path: Path, path: str, view: View, failing: bool, error: Exception | None, code: int
+) -> None:
+    """Of another app's session no more than that there is none."""
+
+    async def scenario() -> None:
+        store, fanout, peer = SqliteStore(tmp_path), Fanout(), Peer()
+        await opened(store, 1, app_id=7)
+        endpoint = Showing(store, fanout, gallery(FakeAccess(view))[0], Turns())
+        endpoint.error = error
+        assert Showing.matches(path)
+        if failing:
+            await store.close()
+        ended = asyncio.create_task(endpoint({**SCOPE, "path": path}, peer.receive, peer.send))
+        while len(peer.sent) < 2:
+            await asyncio.sleep(0)
+        peer.events.put_nowait({"type": "websocket.disconnect"})
+        await ended
+        assert peer.sent[1]["code"] == code
+        assert fanout._of_session == {}, "nobody is subscribed any more"
+        await store.close()
+
+    asyncio.run(scenario())

@@ -16,6 +16,8 @@ export interface Recording {
   cols: number;
   rows: number;
   events: CastEvent[];
+  /** The time of the session at which it begins. */
+  beginMs: number;
   /** There is more than was read. */
   isCut: boolean;
 }
@@ -37,8 +39,10 @@ export class CastReader {
     for (const line of lines) this.line(line);
   }
 
-  recording(isCut: boolean): Recording {
-    return { cols: this.cols, rows: this.rows, events: this.events, isCut };
+  /** `isLast`: it begins somewhere in the session; else with it. */
+  recording(isCut: boolean, isLast = false): Recording {
+    const beginMs = isLast ? (this.events[0]?.[0] ?? 0) : 0;
+    return { cols: this.cols, rows: this.rows, events: this.events, beginMs, isCut };
   }
 
   private line(line: string): void {

@@ -2,6 +2,8 @@
 
 export const STREAMS = ["stdout", "stderr", "tty"] as const;
 export type Stream = (typeof STREAMS)[number];
+/** In place of a stream: what happened beside the output alone. */
+export const EVENTS_ALONE = "none" as const;
 
 export interface Entry {
   /** null: a line whose newline is yet to come. The page counts from 1, the backend from 0. */

@@ -3,7 +3,7 @@
 import { ask, type Session } from "./api.ts";
 import { PAGE_ENTRIES } from "./chain.ts";
 import { h } from "./dom.ts";
-import { STREAMS } from "./entry.ts";
+import { EVENTS_ALONE, STREAMS } from "./entry.ts";
 import { showAppTrail } from "./header.ts";
 import { LogPage } from "./logpage.ts";
 import { MergedSource } from "./merged.ts";
@@ -71,5 +71,5 @@ function placeOf(hash: string): Where {
 
 function filterOf(query: string): Filter {
   const asked = new URLSearchParams(query);
-  return { stream: STREAMS.find((name) => name === asked.get("stream")) ?? "", pod: asked.get("pod") ?? "" };
+  return { stream: ([...STREAMS, EVENTS_ALONE] as const).find((name) => name === asked.get("stream")) ?? "", pod: asked.get("pod") ?? "" };
 }

@@ -2,7 +2,7 @@
 
 import type { Session } from "./api.ts";
 import { h } from "./dom.ts";
-import { STREAMS } from "./entry.ts";
+import { EVENTS_ALONE, STREAMS } from "./entry.ts";
 import * as formats from "./formats.ts";
 import type { Connection } from "./live.ts";
 import { placeOf, type Place } from "./place.ts";
@@ -30,12 +30,12 @@ const CLOCKS = [["local", "local time"], ["utc", "UTC"], ["relative", "since the
 const FORMATS = [["text", "Text"], ["jsonl", "JSON lines"], ["cast", "Terminal recording (asciicast)"]] as const;
 
 export class LogBar {
-  private readonly state = h("span", { class: "mood" });
+  private readonly state = h("span", { class: "mood", hidden: true });
   private readonly connected = h("span", { class: "connection" });
   private readonly followButton = h("button", { type: "button", class: "follow", title: "Stay at the end (f)", "aria-pressed": "false" }, "Follow");
   private readonly wrap = toggle("Wrap", "Wrap long lines (w)");
   private readonly raw = toggle("Raw", "Show lines as they were written (r)");
-  private readonly stream = choice("Stream", [["", "all streams"], ...STREAMS.map((name) => [name, name] as const)]);
+  private readonly stream = choice("Stream", [["", "all streams"], ...STREAMS.map((name) => [name, name] as const), [EVENTS_ALONE, "events only"]]);
   private readonly clock = choice("Times", CLOCKS);
   private readonly pods = choice("Pod", [["", "all pods"]]);
   private readonly terminal = h("a", { class: "button", hidden: true }, "Terminal");
@@ -119,6 +119,7 @@ export class LogBar {
 
   showSession(session: Session): void {
     const { words, mood } = formats.stateOf(session);
+    this.state.hidden = false;
     this.state.textContent = words;
     this.state.className = `mood ${mood}`;
     this.terminal.hidden = !session.tty;

@@ -7,6 +7,7 @@ export interface KeyActions {
   find(): void;
   step(direction: 1 | -1): void;
   follow(): void;
+  event(direction: 1 | -1): void;
   first(): void;
   last(): void;
   askPlace(): void;
@@ -28,6 +29,8 @@ export function logKeys(actions: KeyActions, viewport: Viewport): Key[] {
     { keys: ["n"], words: "next hit", run: () => actions.step(1) },
     { keys: ["N"], words: "previous hit", run: () => actions.step(-1) },
     { keys: ["f"], words: "follow, or stop it", run: actions.follow },
+    { keys: ["e"], words: "next event: a gap, a signal, the exit", run: () => actions.event(1) },
+    { keys: ["E"], words: "event before", run: () => actions.event(-1) },
     { keys: ["g", "Home"], words: "first line", run: actions.first },
     { keys: ["G", "End"], words: "last line", run: actions.last },
     { keys: ["t"], words: "go to a line or a time", run: actions.askPlace },

@@ -1,6 +1,5 @@
 /** What a log view is made of, and how its parts go together. */
 
-import { pieces, textOf } from "./ansi.ts";
 import type { Session } from "./api.ts";
 import { h } from "./dom.ts";
 import { type Entry, shownNumber } from "./entry.ts";
@@ -127,7 +126,7 @@ export class LogPage {
     if (!this.volumeDueMs || Date.now() < this.volumeDueMs || document.hidden) return;
     this.volumeDueMs = 0;
     try {
-      this.chart.show(await this.source.volume(BUCKETS, new AbortController().signal));
+      this.chart.show(await this.source.volume(BUCKETS, this.reading.filter));
       this.tellPlace();
     } catch {
       this.volumeDueMs = Date.now() + VOLUME_EVERY_MS;
@@ -210,7 +209,7 @@ export class LogPage {
 
   private came(entries: Entry[]): void {
     this.volumeDueMs ||= Date.now() + VOLUME_EVERY_MS;
-    this.search.offer(entries, (entry) => textOf(pieces(entry.text)));
+    this.search.offer(entries);
     if (this.viewport.isPinned) return;
     this.waiting += entries.length;
     if (Date.now() - this.saidMs < SAY_EVERY_MS) return; // more would be shouting
@@ -241,6 +240,7 @@ export class LogPage {
     for (const [name, value] of Object.entries(filter)) value ? query.set(name, value) : query.delete(name);
     history.replaceState(null, "", `${location.pathname}${query.size ? `?${query}` : ""}${location.hash}`);
     this.search.begin(this.search.text, this.search.isCaseSensitive, filter);
+    this.volumeDueMs = 1;
     void this.navigation.go(seen ? { timeUs: seen.time_us } : { at: "end" }, 0);
   }
 
@@ -266,6 +266,24 @@ export class LogPage {
   private step(direction: 1 | -1): void {
     const hit = this.search.step(direction, this.here());
     if (hit) void this.navigation.go({ number: shownNumber(hit.number), session: hit.session ?? null });
+  }
+
+  /** From the lines that are pointed at, where they are seen; else from the first that is. */
+  private async goEvent(direction: 1 | -1): Promise<void> {
+    const from = this.viewport.entries().find((entry) => this.selection.has(entry)) ?? this.seen();
+    if (!from) return;
+    try {
+      const event = await this.navigation.findEvent(from, direction);
+      if (event === null || event.number === null) {
+        this.said.textContent = direction > 0 ? "No event follows" : "No event is before";
+        return;
+      }
+      const [number, session] = [shownNumber(event.number), event.session ?? null];
+      this.selection.set({ session, first: number, last: number });
+      await this.navigation.go({ number, session });
+    } catch (error) {
+      this.notice.show(troubleOf(error));
+    }
   }
 
   private here(): number {
@@ -299,6 +317,7 @@ export class LogPage {
       find: () => this.searchBar.focus(),
       step: (direction: 1 | -1) => this.step(direction),
       follow: () => this.follow(),
+      event: (direction: 1 | -1) => void this.goEvent(direction),
       first: () => void this.navigation.go({ at: "start" }, 0),
       last: () => void this.navigation.go({ at: "end" }),
       askPlace: () => this.bar.askPlace(),

@@ -2,6 +2,7 @@
 
 import { address, ask, type Session } from "./api.ts";
 import type { Entry, Page } from "./entry.ts";
+import type { Progress } from "./search.ts";
 import type { Filter, Source, Volume, Where } from "./source.ts";
 
 interface Answer {
@@ -26,6 +27,8 @@ export class MergedSource implements Source {
   private sessions: Session[] = [];
   private drawn: Volume | null = null;
   private came = 0;
+  /** So many there are at least, whatever the chart knows. */
+  private loaded = 0;
 
   constructor(private readonly app: number) {
     this.path = `/api/app/${app}`;
@@ -45,13 +48,14 @@ export class MergedSource implements Source {
 
   get total(): number {
     const known = this.drawn?.buckets.reduce((sum, bucket) => sum + bucket.entries, 0) ?? 0;
-    return known + this.came;
+    return Math.max(known + this.came, this.loaded);
   }
 
   async page(where: Where, limit: number, filter: Filter, signal: AbortSignal): Promise<Page> {
     const asked = { ...this.asked(where), ...this.chosen(filter), limit };
     const answer = await ask<Answer>(`${this.path}/lines`, asked, signal);
     this.endCursor ??= String(answer.live);
+    this.loaded = Math.max(this.loaded, answer.entries.length);
     return {
       entries: answer.entries,
       unfinished: [],
@@ -89,6 +93,7 @@ export class MergedSource implements Source {
   }
 
   fractionOf(entry: Entry): number {
+    if (this.drawn === null) return 0.5; // nobody knows: the scroll bar has room both ways
     let passed = 0;
     for (const { begin_us, entries } of this.drawn?.buckets ?? []) {
       const share = (entry.time_us - begin_us) / this.bucketUs;
@@ -103,14 +108,21 @@ export class MergedSource implements Source {
     return Math.max(1, (end_us - begin_us) / Math.max(1, buckets.length));
   }
 
-  async volume(buckets: number, signal: AbortSignal): Promise<Volume> {
-    this.drawn = await ask<Volume>(`${this.path}/histogram`, { buckets }, signal);
+  async volume(buckets: number, filter: Filter): Promise<Volume> {
+    const { sessions = "" } = this.chosen(filter);
+    this.drawn = await ask<Volume>(`${this.path}/histogram`, { buckets, sessions });
     this.came = 0;
     return this.drawn;
   }
 
   searchUrl(text: string, isCaseSensitive: boolean, filter: Filter, from: string): string {
     return address(`${this.path}/search`, { q: text, case: isCaseSensitive, ...this.chosen(filter), after: from, limit: 10_000 });
+  }
+
+  shareOf(progress: Progress): number {
+    if (!("time_us" in progress) || !this.drawn) return 0;
+    const { begin_us, end_us } = this.drawn;
+    return Math.max(0, Math.min(1, (progress.time_us - begin_us) / Math.max(1, end_us - begin_us)));
   }
 
   liveUrl(cursor: string | null, filter: Filter): string {

@@ -1,10 +1,10 @@
 /** The ways from one place of a log to another, and what is told where there is none. */
 
-import { shownNumber } from "./entry.ts";
+import { type Entry, EVENTS_ALONE, type Page, shownNumber } from "./entry.ts";
 import * as formats from "./formats.ts";
 import type { Notice } from "./notice.ts";
 import type { Reading } from "./reading.ts";
-import type { Source, Where } from "./source.ts";
+import type { Filter, Source, Where } from "./source.ts";
 import { troubleOf } from "./troubles.ts";
 import type { Viewport } from "./viewport.ts";
 
@@ -44,6 +44,7 @@ export class Navigation {
       this.notice.hide();
       this.viewport.reset();
       if (index === "end") this.viewport.showEnd();
+      else if ("at" in where) this.viewport.showStart();
       else this.viewport.show(index, share);
       this.tellMissing(where);
       this.arrived();
@@ -68,6 +69,23 @@ export class Navigation {
       else await this.go(wanted <= 0 ? { at: "start" } : { fraction: wanted }, 0);
     }
     this.isBusy = false;
+  }
+
+  /** The next thing that happened beside the output, or the one before; null: there is none. */
+  async findEvent(from: Entry, direction: 1 | -1): Promise<Entry | null> {
+    const filter: Filter = { ...this.reading.filter, stream: EVENTS_ALONE };
+    const cursor = from.cursor ?? String((from.number ?? 0) + 1);
+    let where: Where = direction > 0 ? { after: cursor } : { before: cursor };
+    for (;;) {
+      // Backwards it may be that the first that is found is where one is.
+      const page: Page = await this.source.page(where, 2, filter, new AbortController().signal);
+      const found = page.entries.filter((entry) => entry.number !== from.number || entry.session !== from.session);
+      const event = direction > 0 ? found[0] : found.at(-1);
+      if (event) return event;
+      // None within the time that a page has: on from there.
+      if (direction > 0 ? page.isLast : page.before === null) return null;
+      where = direction > 0 ? { after: page.after } : { before: page.before ?? "" };
+    }
   }
 
   /** Where a line is among those loaded. */

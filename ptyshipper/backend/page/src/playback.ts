@@ -6,7 +6,7 @@ import { h } from "./dom.ts";
 import * as formats from "./formats.ts";
 import { Marks } from "./marks.ts";
 import { on, playRecording } from "./player.ts";
-import { loadRecording } from "./recording.ts";
+import { loadRecording, type Part, partOf } from "./recording.ts";
 import type { TerminalPage } from "./terminal.ts";
 import { type Mark, marksOf, type Timeline, timelineOf } from "./timeline.ts";
 import { troubleOf } from "./troubles.ts";
@@ -17,16 +17,17 @@ const PAUSES = [
 ] as const;
 
 export async function showPlayback(page: TerminalPage, session: Session): Promise<void> {
+  const part = partOf(session);
   let recording: Recording;
   try {
-    recording = await loadRecording(page.id, (characters) => {
+    recording = await loadRecording(page.id, part, (characters) => {
       page.loading.textContent = `Loading the recording… ${formats.bytes(characters)}`;
     });
   } catch (error) {
     page.fail(troubleOf(error));
     return;
   }
-  if (recording.events.some(([, code]) => code === "o")) new Playback(page, session, recording).begin();
+  if (recording.events.some(([, code]) => code === "o")) new Playback(page, session, recording, part).begin();
   else page.say(session.state === "exited" ? "It printed nothing." : "Nothing has been printed yet.");
 }
 
@@ -42,6 +43,7 @@ class Playback {
     private readonly page: TerminalPage,
     private readonly session: Session,
     private readonly recording: Recording,
+    private readonly part: Part,
   ) {
     ({ marks: this.marks, left: this.left } = marksOf(recording, formats.stateOf(session).words));
     this.timeline = timelineOf(recording, this.marks, null);
@@ -53,8 +55,8 @@ class Playback {
     page.showStage(new Marks((mark) => this.seek(mark.ms)), recording.cols, recording.rows);
     page.addTool(labelled("Speed", this.speed), labelled("Pauses", this.pauses));
     page.marks.show(this.marks, this.left);
-    if (recording.isCut) this.tellCut();
-    else if (this.session.state === "running") {
+    if (recording.isCut || this.part === "last") this.tellPart();
+    if (this.session.state === "running") {
       page.remark("This session still runs: its recording ends where it was when this page was loaded.");
     }
     if (this.session.first_offset > 0) {
@@ -71,10 +73,15 @@ class Playback {
     page.focus();
   }
 
-  private tellCut(): void {
-    const { page, timeline } = this;
+  private tellPart(): void {
+    const { page, part, recording, timeline } = this;
     const lasts = formats.position(timeline.durationMs);
-    page.remark(`This recording is too long for a page: its first ${lasts} are here. The log and the download have all of it.`);
+    const other = part === "last" ? "first" : "last";
+    const which = part === "last" ? `last ${lasts}, from ${formats.position(recording.beginMs)} on,` : `first ${lasts}`;
+    page.remark(
+      `This recording is too long for a page: its ${which} are here. The log and the download have all of it. `,
+      h("a", { href: `?mode=recording&part=${other}` }, `Its ${other} part`),
+    );
   }
 
   private seek(ms: number): void {

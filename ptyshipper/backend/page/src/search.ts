@@ -1,22 +1,25 @@
 /** A text looked for in a whole log, by the backend; hits come while it looks. */
 
+import { pieces, textOf } from "./ansi.ts";
 import { open } from "./api.ts";
 import type { Entry } from "./entry.ts";
 import type { Filter, Source } from "./source.ts";
 
 /** So many places are kept; the count says that there are more. */
 const MOST_HITS = 10_000;
+const MOST_OFFERED = 20_000;
 
 export interface Hit {
   number: number;
   session: string | undefined;
-  timeUs: number;
   order: number;
 }
 
 export type SearchState = "idle" | "running" | "complete" | "full" | "failed";
 
-type Told = { hit: Entry } | { progress: { done_bytes: number; all_bytes: number } } | { end: { reason: string; next: number | string } } | { error: string };
+/** How far a search has come: by bytes, or by time. */
+export type Progress = { done_bytes: number; all_bytes: number } | { time_us: number };
+type Told = { hit: Entry } | { progress: Progress } | { end: { reason: string; next: number | string } } | { error: string };
 
 export class Search {
   hits: Hit[] = [];
@@ -29,6 +32,9 @@ export class Search {
   text = "";
   isCaseSensitive = false;
   private aborting = new AbortController();
+  private found = new Set<string>();
+  /** What came live while the backend looked: it may have passed the place. */
+  private offered: Entry[] = [];
 
   constructor(
     private readonly source: Source,
@@ -41,6 +47,8 @@ export class Search {
     this.text = text;
     this.isCaseSensitive = isCaseSensitive;
     this.hits = [];
+    this.found = new Set();
+    this.offered = [];
     this.current = -1;
     this.progress = 0;
     this.error = null;
@@ -87,10 +95,11 @@ export class Search {
   }
 
   /** What has come live since: the backend has looked at all before. */
-  offer(entries: Entry[], textOf: (entry: Entry) => string): void {
+  offer(entries: Entry[]): void {
+    if (this.state === "running" && this.offered.length < MOST_OFFERED) this.offered.push(...entries);
     const ranges = this.ranges();
     if (this.state !== "complete" || !ranges) return;
-    const found = entries.filter((entry) => ranges(textOf(entry)).length > 0);
+    const found = entries.filter((entry) => ranges(textOf(pieces(entry.text))).length > 0);
     if (found.length === 0) return;
     for (const entry of found) this.add(entry);
     this.changed();
@@ -98,9 +107,10 @@ export class Search {
 
   private add(entry: Entry): void {
     if (entry.number === null || this.hits.length >= MOST_HITS) return;
-    const order = this.source.orderOf(entry);
-    if (order <= (this.hits.at(-1)?.order ?? -1) && !this.source.isMerged) return; // seen by both ways
-    this.hits.push({ number: entry.number, session: entry.session, timeUs: entry.time_us, order });
+    const key = `${entry.session}.${entry.number}`;
+    if (this.found.has(key)) return; // by both ways
+    this.found.add(key);
+    this.hits.push({ number: entry.number, session: entry.session, order: this.source.orderOf(entry) });
   }
 
   private async run(filter: Filter): Promise<void> {
@@ -122,6 +132,9 @@ export class Search {
       this.state = "failed";
       this.error = error;
     }
+    const { offered } = this;
+    this.offered = [];
+    this.offer(offered);
     this.changed();
   }
 
@@ -139,7 +152,7 @@ export class Search {
       for (const line of lines) {
         const told = JSON.parse(line) as Told;
         if ("hit" in told) this.add(told.hit);
-        else if ("progress" in told) this.progress = told.progress.all_bytes ? told.progress.done_bytes / told.progress.all_bytes : 0;
+        else if ("progress" in told) this.progress = this.source.shareOf(told.progress);
         else if ("end" in told) return told.end;
         else throw new TypeError(told.error);
       }

@@ -1,14 +1,18 @@
 /** The sessions, newest first, as they are now; what is asked for stands in the address. */
 
-import { ask, type Session } from "./api.ts";
+import { address, type Session } from "./api.ts";
 import { h } from "./dom.ts";
 import * as formats from "./formats.ts";
+import { type Connection, Live } from "./live.ts";
 import { Notice } from "./notice.ts";
-import { sessionPath, terminalPath } from "./router.ts";
+import { appPath, sessionPath, terminalPath } from "./router.ts";
+import type { ServerEvent } from "./sse.ts";
 import { troubleOf } from "./troubles.ts";
 
-interface Listed {
+/** What an event tells: those that changed, and the order of all where it is another. */
+interface Told {
   sessions: Session[];
+  ids: string[] | null;
   next: number | null;
 }
 
@@ -20,12 +24,13 @@ const STATES = [
 const TYPES = [["", "any type"], ["runtime", "runtime"], ["build", "build"]] as const;
 const COLUMNS = ["State", "Command", "App", "Deployment", "Pod", "Started", "Duration", "Output", "Gaps"];
 const AT_A_TIME = 100;
-const LOOK_EVERY_MS = 1_000;
+/** A running session's duration goes on without the backend. */
+const TICK_MS = 1_000;
 const TYPING_MS = 200;
 
 export function showSessions(main: HTMLElement): void {
   document.title = "Sessions · ptyshipper";
-  new SessionsPage(main).look();
+  new SessionsPage(main).watch();
 }
 
 class SessionsPage {
@@ -42,82 +47,118 @@ class SessionsPage {
   private readonly empty = h("p", { class: "empty", hidden: true });
   private readonly loading = h("p", { class: "loading" }, "Loading sessions…");
   private readonly pages = h("nav", { class: "pages", "aria-label": "Older and newer sessions" });
-  private timer = 0;
-  private asking: AbortController | null = null;
+  private readonly appLink = h("p", { class: "remark plain", hidden: true });
+  private live: Live | null = null;
+  private sessions = new Map<string, Session>();
+  private ids: string[] = [];
+  /** The next event tells all of it: a connection has begun. */
+  private isFresh = true;
 
   constructor(main: HTMLElement) {
+    const filters = this.filters();
     main.replaceChildren(
       h("h1", { class: "unseen" }, "Sessions"),
-      this.filters(),
+      filters,
       this.notice.element,
+      this.appLink,
       this.loading,
       this.empty,
       this.table,
       this.pages,
     );
+    // A browser has six connections to a server: tabs that nobody sees are to leave them to those that are.
     document.addEventListener("visibilitychange", () => {
-      if (!document.hidden) this.look();
+      if (document.hidden) this.live?.stop();
+      else this.watch();
     });
+    document.addEventListener("keydown", (event) => {
+      const isTyping = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
+      if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+      event.preventDefault();
+      control(filters as HTMLFormElement, "hostname").focus();
+    });
+    setInterval(() => this.tick(), TICK_MS);
   }
 
-  /** Ask now, and again and again while somebody can see it. */
-  look(): void {
-    clearTimeout(this.timer);
-    this.asking?.abort();
-    const asking = (this.asking = new AbortController());
-    this.ask(asking.signal).then(
-      (goesOn) => {
-        if (goesOn && !asking.signal.aborted && !document.hidden) {
-          this.timer = window.setTimeout(() => this.look(), LOOK_EVERY_MS);
-        }
-      },
-      (error: unknown) => {
-        if (!asking.signal.aborted) throw error;
-      },
-    );
-  }
-
-  private async ask(signal: AbortSignal): Promise<boolean> {
+  /** What the address asks for, as it is now and will be. */
+  watch(): void {
+    this.live?.stop();
     const asked = new URLSearchParams(location.search);
-    try {
-      const parameters = Object.fromEntries([...FILTERS, "before"].map((name) => [name, asked.get(name)]));
-      const listed = await ask<Listed>("/api/sessions", { ...parameters, limit: AT_A_TIME }, signal);
-      this.notice.hide();
-      this.show(listed, asked);
-      return true;
-    } catch (error) {
-      if (signal.aborted) throw error;
-      const trouble = troubleOf(error);
-      this.notice.show(trouble);
-      this.loading.hidden = true;
-      if (!trouble.passes) {
-        this.table.hidden = this.empty.hidden = true;
-        this.pages.replaceChildren();
-      }
-      return trouble.passes;
+    const parameters = Object.fromEntries([...FILTERS, "before"].map((name) => [name, asked.get(name)]));
+    const url = address("/api/sessions/live", { ...parameters, limit: AT_A_TIME });
+    this.live = new Live(
+      () => url,
+      (events) => this.receive(events, asked),
+      (connection) => this.tell(connection),
+    );
+    this.isFresh = true;
+    void this.live.run();
+  }
+
+  private tell(connection: Connection): void {
+    if (connection.state === "live") this.isFresh = true;
+    if (connection.state !== "waiting" && connection.state !== "refused") return;
+    this.notice.show(troubleOf(connection.error));
+    this.loading.hidden = true;
+    if (connection.state === "refused") {
+      this.table.hidden = this.empty.hidden = this.appLink.hidden = true;
+      this.pages.replaceChildren();
     }
   }
 
-  private show({ sessions, next }: Listed, asked: URLSearchParams): void {
+  private receive(events: ServerEvent[], asked: URLSearchParams): boolean {
+    for (const { name, data } of events) {
+      if (name === "error") throw new TypeError("the backend failed");
+      const told = JSON.parse(data) as Told;
+      if (this.isFresh) {
+        this.sessions = new Map();
+        this.ids = [];
+        this.isFresh = false;
+        this.notice.hide();
+      }
+      for (const session of told.sessions) this.sessions.set(session.id, session);
+      if (told.ids) {
+        this.ids = told.ids;
+        const there = new Set(told.ids);
+        for (const id of this.sessions.keys()) if (!there.has(id)) this.sessions.delete(id);
+      }
+      this.page(told.next, asked);
+    }
+    this.show(asked);
+    return false;
+  }
+
+  private show(asked: URLSearchParams): void {
     this.loading.hidden = true;
-    this.table.hidden = sessions.length === 0;
-    this.empty.hidden = sessions.length > 0;
+    this.table.hidden = this.ids.length === 0;
+    this.empty.hidden = this.ids.length > 0;
     const isFiltered = FILTERS.some((name) => asked.get(name));
     this.empty.textContent = isFiltered
       ? "No session fits these filters."
       : "No sessions yet. Run one: ptyshipper run -- COMMAND";
-    const there = new Set(sessions.map((session) => session.id));
+    const app = asked.get("app");
+    this.appLink.hidden = app === null || this.ids.length === 0;
+    if (app !== null && this.appLink.dataset.app !== app) {
+      this.appLink.dataset.app = app;
+      this.appLink.replaceChildren(h("a", { href: appPath(Number(app)) }, `Lines of all pods of app ${app}`));
+    }
     for (const [id, { row }] of this.rows) {
-      if (!there.has(id)) {
+      if (!this.sessions.has(id)) {
         row.remove();
         this.rows.delete(id);
       }
     }
-    sessions.forEach((session, index) => {
+    this.ids.forEach((id, index) => {
+      const session = this.sessions.get(id);
+      if (!session) return;
       const row = this.row(session);
       if (this.body.children[index] !== row) this.body.insertBefore(row, this.body.children[index] ?? null);
     });
-    this.page(next, asked);
+  }
+
+  private tick(): void {
+    if (document.hidden) return;
+    for (const session of this.sessions.values()) if (session.state === "running") this.row(session);
   }
 
   /** The session's row, with new cells only where it says something new: a selection survives. */
@@ -175,7 +216,7 @@ class SessionsPage {
           if (value) query.set(name, value);
         }
         history.replaceState(null, "", query.size ? `/?${query}` : "/");
-        this.look();
+        this.watch();
       }, TYPING_MS);
     });
     return form;
@@ -207,7 +248,7 @@ function cellsOf(session: Session): HTMLTableCellElement[] {
   const cells: [string, string | HTMLElement][] = [
     ["state", h("span", { class: `mood ${mood}` }, words)],
     ["command", h("span", { class: "words" }, h("a", { href: sessionPath(session.id), title: command }, command), badge)],
-    ["app", idLink("app", session.app_id)],
+    ["app", h("span", { class: "pair" }, idLink("app", session.app_id), session.app_id === null ? null : appBadge(session.app_id))],
     ["deployment", idLink("deployment", session.deployment_id)],
     ["pod", idLink("hostname", session.hostname)],
     ["started", h("time", { datetime: session.started_at, title: session.started_at }, formats.time(started.getTime() * 1000, "local", 0, true).slice(0, -4))],
@@ -216,6 +257,10 @@ function cellsOf(session: Session): HTMLTableCellElement[] {
     ["gaps", lost && h("span", { class: "mood odd" }, lost)],
   ];
   return cells.map(([name, content], index) => h("td", { class: name, "data-label": COLUMNS[index] ?? "" }, content));
+}
+
+function appBadge(app: number): HTMLElement {
+  return h("a", { class: "badge", href: appPath(app), title: "lines of all its pods" }, "lines");
 }
 
 /** A value that is also the filter for it. */

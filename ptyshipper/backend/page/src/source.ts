@@ -1,12 +1,13 @@
 /** Where the entries of a log view come from; and how one session is such a source (`merged.ts`: an app). */
 
 import { address, ask, type Session } from "./api.ts";
-import type { Entry, Page, Stream } from "./entry.ts";
+import type { Entry, EVENTS_ALONE, Page, Stream } from "./entry.ts";
 import type { Place } from "./place.ts";
+import type { Progress } from "./search.ts";
 
 export interface Filter {
   /** "": all. */
-  stream: Stream | "";
+  stream: Stream | typeof EVENTS_ALONE | "";
   /** Its name; "": all pods. */
   pod: string;
 }
@@ -31,8 +32,10 @@ export interface Source {
   page(where: Where, limit: number, filter: Filter, signal: AbortSignal): Promise<Page>;
   /** 0: the beginning; 1: the end. */
   fractionOf(entry: Entry): number;
-  volume(buckets: number, signal: AbortSignal): Promise<Volume>;
+  volume(buckets: number, filter: Filter): Promise<Volume>;
   searchUrl(text: string, isCaseSensitive: boolean, filter: Filter, from: string): string;
+  /** How much of the log a search has looked at, from 0 to 1. */
+  shareOf(progress: Progress): number;
   /** Behind all that was known of at the last look; null: what comes live is told from now on. */
   readonly endCursor: string | null;
   liveUrl(cursor: string | null, filter: Filter): string;
@@ -116,8 +119,8 @@ export class SessionSource implements Source {
     return entry.number === null ? 1 : (entry.number - this.first) / Math.max(1, this.total);
   }
 
-  volume(buckets: number, signal: AbortSignal): Promise<Volume> {
-    return ask<Volume>(`${this.path}/histogram`, { buckets }, signal);
+  volume(buckets: number): Promise<Volume> {
+    return ask<Volume>(`${this.path}/histogram`, { buckets });
   }
 
   searchUrl(text: string, isCaseSensitive: boolean, filter: Filter, from: string): string {
@@ -126,6 +129,10 @@ export class SessionSource implements Source {
 
   get endCursor(): string {
     return String(this.end);
+  }
+
+  shareOf(progress: Progress): number {
+    return "all_bytes" in progress && progress.all_bytes ? progress.done_bytes / progress.all_bytes : 0;
   }
 
   liveUrl(cursor: string | null, filter: Filter): string {

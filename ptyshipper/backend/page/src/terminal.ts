@@ -121,8 +121,8 @@ export class TerminalPage {
   }
 
   /** Something to know about what is shown. */
-  remark(words: string): void {
-    this.stage.before(h("p", { class: "remark" }, words));
+  remark(...words: (string | Node)[]): void {
+    this.stage.before(h("p", { class: "remark" }, ...words));
   }
 
   say(...words: (string | Node)[]): void {

@@ -44,10 +44,11 @@ export function sizeWords(size: string): string {
 
 /** `idleMs` is how long a pause may be; null: as long as it was. */
 export function timelineOf(recording: Recording, marks: readonly Mark[], idleMs: number | null): Timeline {
-  const whens: number[] = [];
-  const playedAt: number[] = [];
+  const { beginMs } = recording;
+  const whens: number[] = [beginMs];
+  const playedAt: number[] = [0];
   const events: Timeline["events"] = [];
-  let [before, shift, next] = [0, 0, 0];
+  let [before, shift, next] = [beginMs, beginMs, 0];
   const place = (event: CastEvent | null, ms: number): number => {
     const pause = ms - before;
     if (idleMs !== null && pause > idleMs) shift += pause - idleMs;
@@ -70,7 +71,7 @@ export function timelineOf(recording: Recording, marks: readonly Mark[], idleMs:
       if ((from[middle] ?? 0) <= ms) low = middle + 1;
       else high = middle;
     }
-    if (low === 0) return from === whens && idleMs !== null ? Math.min(ms, idleMs) : ms;
+    if (low === 0) return to[0] ?? 0;
     const [start, there] = [from[low - 1] ?? 0, to[low - 1] ?? 0];
     return Math.min(there + ms - start, to[low] ?? Infinity);
   };

@@ -92,6 +92,10 @@ export class Viewport {
     this.synchronise();
   }
 
+  showStart(): void {
+    this.show(this.source.begin);
+  }
+
   showEnd(): void {
     this.isPinned = true;
     this.isRising = false;
@@ -137,14 +141,9 @@ export class Viewport {
     this.redress();
   }
 
-  /** The element of a row that is shown. */
-  elementOf(entry: Entry): HTMLElement | undefined {
-    return this.mounted.get(entry);
-  }
-
-  entryOf(element: Element): Entry | null {
-    for (const [entry, row] of this.mounted) if (row === element) return entry;
-    return null;
+  /** What is in the document, in no order. */
+  entries(): Entry[] {
+    return [...this.mounted.keys()];
   }
 
   drawNow(): void {

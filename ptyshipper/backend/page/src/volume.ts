@@ -7,6 +7,8 @@ import type { Volume } from "./source.ts";
 const SVG = "http://www.w3.org/2000/svg";
 const HEIGHT = 36;
 export const BUCKETS = 200;
+/** Of less there is nothing to see. */
+const LEAST_US = 1_000_000;
 
 export class VolumeChart {
   readonly element = h("div", { class: "volume", role: "slider", tabindex: 0, "aria-label": "Volume over time; Enter goes there", hidden: true });
@@ -34,7 +36,7 @@ export class VolumeChart {
 
   show(volume: Volume): void {
     this.drawn = volume;
-    this.element.hidden = volume.buckets.length === 0 || volume.end_us <= volume.begin_us;
+    this.element.hidden = volume.end_us - volume.begin_us < LEAST_US;
     // Linear, one burst would hide all else: the root keeps small ones to be seen.
     const most = Math.max(1, ...volume.buckets.map((bucket) => bucket.bytes));
     const path = volume.buckets.map((bucket, at) => {

@@ -155,7 +155,8 @@ CREATE TYPE merging AS (
     chunks        integer,
     bytes         integer,
     worth_merging integer,
-    span_us       bigint
+    span_us       bigint,
+    sessions      integer
 );
 
 -- With --anvilops: how many entries of a session are lines of AnvilOps' own table by now.
@@ -209,6 +210,7 @@ CREATE FUNCTION commit(
     OUT first_id bigint, OUT written integer[], OUT opened sessions[]
 ) LANGUAGE plpgsql AS $$
 DECLARE
+    full_tails integer[];
     merge_sessions bigint[];
     merge_firsts bigint[];
     merge_pasts bigint[];
@@ -219,6 +221,13 @@ BEGIN
     IF pg_backend_pid() IS DISTINCT FROM (SELECT writer FROM replicas WHERE replicas.number = this) THEN
         RAISE 'another connection of this backend has taken over';
     END IF;
+
+    -- Whose run of small chunks is merged with what is written now; others' have to wait.
+    full_tails := ARRAY(
+        SELECT w.place FROM unnest(writes) AS w JOIN sessions AS was ON was.number = w.number
+        WHERE w.size_bytes < merging.small_bytes AND (
+            was.tail_chunks + 1 >= merging.chunks OR was.tail_bytes + w.size_bytes >= merging.bytes)
+        ORDER BY w.place LIMIT merging.sessions);
 
     WITH done AS (
         UPDATE sessions AS session SET
@@ -249,9 +258,7 @@ BEGIN
             SELECT was.tail_chunks + (w.size_bytes IS NOT NULL AND NOT is_large)::integer,
                 was.tail_bytes + CASE WHEN is_large THEN 0 ELSE coalesce(w.size_bytes, 0) END
         ) AS b (chunks, bytes)
-        CROSS JOIN LATERAL (
-            SELECT chunks >= merging.chunks OR bytes >= merging.bytes
-        ) AS c (is_full)
+        CROSS JOIN LATERAL (SELECT w.place = ANY (full_tails)) AS c (is_full)
         WHERE session.number = was.number AND was.epoch = w.epoch AND was.next_offset = w.at_offset
         RETURNING w.place, w.number, w.size_bytes, was.tail_offset AS first,
             CASE
@@ -338,8 +345,9 @@ BEGIN
     DELETE FROM replicas WHERE alive_us < now_us - 86400000000;
 END $$;
 
--- Deletes what is too old and the oldest of what is too much, and returns how many rows those were.
-CREATE FUNCTION expire(before_us bigint, max_bytes bigint, most integer) RETURNS integer
+-- Deletes what is too old and the oldest of what is too much, and returns how many rows those were. span_us:
+-- what is in a merged chunk may be so much younger than its first part.
+CREATE FUNCTION expire(before_us bigint, max_bytes bigint, most integer, span_us bigint) RETURNS integer
 LANGUAGE plpgsql AS $$
 DECLARE
     excess bigint;
@@ -361,14 +369,17 @@ BEGIN
         RETURN emptied;
     END IF;
     WITH front AS (
-        SELECT first_offset, arrival, octet_length(records) AS size_bytes FROM chunks
-        WHERE session = oldest.number ORDER BY first_offset LIMIT most
+        SELECT first_offset, octet_length(records) AS size_bytes,
+            -- Of all up to there: nothing goes from behind something that stays.
+            max(arrival + CASE marks WHEN '' THEN 0 ELSE span_us END) OVER (ORDER BY first_offset)
+                AS youngest_us
+        FROM chunks WHERE session = oldest.number ORDER BY first_offset LIMIT most
     ), summed AS (
         SELECT *, sum(size_bytes) OVER (ORDER BY first_offset) - size_bytes AS freed_before FROM front
     ), gone AS (
         DELETE FROM chunks USING summed
         WHERE session = oldest.number AND chunks.first_offset = summed.first_offset
-            AND (summed.arrival < before_us OR freed_before < excess)
+            AND (summed.youngest_us < before_us OR freed_before < excess)
         RETURNING size_bytes
     )
     SELECT count(*), coalesce(sum(size_bytes), 0) INTO deleted, freed FROM gone;
