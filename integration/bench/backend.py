@@ -210,10 +210,13 @@ def _rate(
     cpu = f"backend {load.serve_cpu:.2f} of a core, {load.grown_bytes / connections / _KIB:.0f} KiB each"
     if load.database_cpu:
         cpu += f", database {load.database_cpu:.2f}"
+    at_once = (
+        f"all starts at one instant took {done.started_ms:.0f} ms, all exits {done.exited_ms:.0f}"
+    )
     name = f"{store}, {connections} x {RATE_LINES_A_SECOND} lines/s, to the ACK"
     return [
         Figure(f"{name}, p50", done.p50_ms, "ms", goal="≤ 10", met=done.p50_ms <= 10, note=cpu),
-        Figure(f"{name}, p99", done.p99_ms, "ms", goal="≤ 40", met=done.p99_ms <= 40),
+        Figure(f"{name}, p99", done.p99_ms, "ms", goal="≤ 40", met=done.p99_ms <= 40, note=at_once),
     ]
 
 

@@ -53,13 +53,17 @@ class Task:
 
 @dataclass
 class Outcome:
-    """``*_ms``: from send to acknowledgement. ``sent_lines`` were all acknowledged."""
+    """``p50_ms`` and ``p99_ms``: a line's time from send to acknowledgement; of a flood, a batch's.
+    ``started_ms`` and ``exited_ms``: until the last of all starts or exits that were sent at one instant was
+    acknowledged. ``sent_lines`` were all acknowledged."""
 
     sent_lines: int
     acknowledged_bytes: int
     seconds: float
     p50_ms: float
     p99_ms: float
+    started_ms: float
+    exited_ms: float
     session_ids: list[str]
 
 
@@ -146,9 +150,13 @@ class Shipper(asyncio.Protocol):
         if self._waiting and not self._unacknowledged:
             self._batch(b"".join(self._waiting))
             self._waiting.clear()
-        is_done = not (self._unacknowledged or self._source or self._waiting)
-        if self.is_last and is_done and not self.finished.done():
+        if self.is_last and self.is_settled and not self.finished.done():
             self.finished.set_result(None)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything was sent and acknowledged."""
+        return not (self._unacknowledged or self._source or self._waiting)
 
     @property
     def _unacknowledged(self) -> int:
@@ -220,8 +228,12 @@ async def run(task: Task) -> Outcome:
     began_s, sent = monotonic(), 0
     for shipper in shippers:
         shipper.say(encode(Kind.STARTED, 0, started(time_ns() // 1000, 80, 24, 0)))
+    started_ms = 0.0
     if task.line_rate:
-        sent = await _steadily(task, shippers, began_s)
+        started_ms = await _settled(shippers) * 1000
+        latencies_s.clear()
+        sent = await _steadily(task, shippers, monotonic())
+        await _settled(shippers)
     elif task.lines:
         batches = _batches(task.lines)
         for shipper in shippers:
@@ -229,23 +241,37 @@ async def run(task: Task) -> Outcome:
         sent = task.lines * len(shippers)
     else:
         await _hold(task, shippers)
+    ordered_s, exits_s = sorted(latencies_s), monotonic()
     for shipper in shippers:
         shipper.finish()
     async with asyncio.timeout(_DONE_WITHIN_S):
         await asyncio.gather(*(shipper.finished for shipper in shippers))
     seconds = monotonic() - began_s
-    latencies_s.sort()
+    exited_ms = (monotonic() - exits_s) * 1000
+    if task.lines:  # a flood's batches were under way until the end
+        ordered_s = sorted(latencies_s)
     outcome = Outcome(
         sent,
         sum(shipper.acknowledged for shipper in shippers),
         seconds,
-        _percentile_ms(latencies_s, 0.5),
-        _percentile_ms(latencies_s, 0.99),
+        _percentile_ms(ordered_s, 0.5),
+        _percentile_ms(ordered_s, 0.99),
+        started_ms,
+        exited_ms,
         [shipper.session_id.hex() for shipper in shippers],
     )
     for shipper in shippers:
         shipper.close()
     return outcome
+
+
+async def _settled(shippers: list[Shipper]) -> float:
+    """Wait until everything is acknowledged; how long that took, in seconds."""
+    began_s = monotonic()
+    async with asyncio.timeout(_DONE_WITHIN_S):
+        while not all(shipper.is_settled for shipper in shippers):
+            await asyncio.sleep(0.001)
+    return monotonic() - began_s
 
 
 async def _steadily(task: Task, shippers: list[Shipper], began_s: float) -> int:
@@ -283,6 +309,8 @@ async def _hold(task: Task, shippers: list[Shipper]) -> None:
 
 
 def _percentile_ms(ordered_s: list[float], share: float) -> float:
+    if not ordered_s:
+        return 0.0
     return ordered_s[min(len(ordered_s) - 1, int(share * len(ordered_s)))] * 1000
 
 
