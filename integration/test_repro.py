@@ -582,7 +582,9 @@ def test_runc_is_stopped_as_kubernetes_stops(case: Case) -> None:
     case.write("signals", pod={"terminationGracePeriodSeconds": 1})
     argv = case.argv("--rootfs", str(case.root), "--runtime", "runc", "--quiet")
     done = run([*argv, "--stop-after", "0.5"], BARE_ENVIRON)
-    assert (done.stdout, done.returncode) == (b"ready\nsignal 15\n", 137)
+    # runc 1.1.5 hands on the SIGURG by which Go's scheduler interrupts runc itself.
+    told = [line for line in done.stdout.splitlines() if line != b"signal %d" % signal.SIGURG]
+    assert (told, done.returncode) == ([b"ready", b"signal 15"], 137)
 
 
 def test_without_root_a_user_namespace_does_it(case: Case, tmp_path: Path) -> None:
