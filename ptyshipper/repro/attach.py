@@ -29,6 +29,7 @@ SIZED_AFTER_S = 0.2
 """Attaching takes a while, so the terminal's size comes this long after the program's start."""
 
 DRAIN_S = 2.0
+TAKEN_WITHIN_S = 5.0
 _CHUNK_BYTES = 4096
 _HANDLED = (
     signal.SIGINT,
@@ -371,6 +372,24 @@ def _close_inherited() -> None:
         with contextlib.suppress(OSError):
             if int(name) > 2 and os.get_inheritable(int(name)):
                 os.close(int(name))
+
+
+def run_until_taken(argv: Sequence[str]) -> None:
+    """Start a helper's command, and again until it ends well: a container that is asked to stop while it is
+    still being made is not known yet, and would never hear of it."""
+
+    ours = os.getpid()
+
+    def run() -> None:
+        ends_s = time.monotonic() + TAKEN_WITHIN_S
+        while time.monotonic() < ends_s and os.getppid() == ours:
+            status = os.waitpid(run_command(argv), 0)[1]
+            if status == 0:
+                os._exit(0)
+            time.sleep(0.1)
+
+    if os.fork() == 0:
+        become_quiet(run)
 
 
 def run_command(argv: Sequence[str]) -> int:

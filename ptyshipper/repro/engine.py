@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ptyshipper.errors import UsageError
 from ptyshipper.repro import image
-from ptyshipper.repro.attach import run_command
+from ptyshipper.repro.attach import run_command, run_until_taken
 from ptyshipper.repro.container import Container
 from ptyshipper.repro.documents import read
 from ptyshipper.repro.switches import Switches
@@ -189,7 +189,7 @@ class EngineRun:
         self._kill("KILL")
 
     def _kill(self, signal: str) -> None:
-        run_command([self._engine, "kill", "--signal", signal, self._name])
+        run_until_taken([self._engine, "kill", "--signal", signal, self._name])
 
     def run_pre_stop(self) -> int:
         hook = self._container.pre_stop

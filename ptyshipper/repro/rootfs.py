@@ -16,7 +16,7 @@ from typing import Any
 from ptyshipper.errors import UsageError
 from ptyshipper.repro import capabilities
 from ptyshipper.repro.accounts import ids
-from ptyshipper.repro.attach import run_command
+from ptyshipper.repro.attach import run_command, run_until_taken
 from ptyshipper.repro.container import Container
 from ptyshipper.repro.environment import environment
 from ptyshipper.repro.host import DEFAULT_UMASK
@@ -156,10 +156,10 @@ class Bundle:
         return self._command("run", "--bundle", str(self.directory), self._name)
 
     def signal(self, leader: int) -> None:
-        run_command(self._command("kill", self._name, self._container.stop_signal))
+        run_until_taken(self._command("kill", self._name, self._container.stop_signal))
 
     def kill(self, leader: int) -> None:
-        run_command(self._command("kill", self._name, "KILL"))
+        run_until_taken(self._command("kill", self._name, "KILL"))
 
     def run_pre_stop(self) -> int:
         hook = self._container.pre_stop
