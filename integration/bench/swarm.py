@@ -54,7 +54,7 @@ class Task:
 @dataclass
 class Outcome:
     """``p50_ms`` and ``p99_ms``: a line's time from send to acknowledgement; of a flood, a batch's.
-    ``started_ms`` and ``exited_ms``: until the last of all starts or exits that were sent at one instant was
+    ``started_ms`` and ``exited_ms``: until the last of all starts or exits, sent at one instant, was
     acknowledged. ``sent_lines`` were all acknowledged."""
 
     sent_lines: int
