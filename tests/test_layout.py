@@ -30,6 +30,7 @@ ELSEWHERE = {
     "backend/posting.py": "tests/backend/viewers/test_openapi.py",
     "backend/stores.py": "tests/backend/test_token_command.py",
     "backend/store/base.py": "tests/backend/store/test_contract.py",
+    "backend/viewers/app_download.py": "tests/backend/viewers/test_app_lines.py",
     "backend/viewers/app_histogram.py": "tests/backend/viewers/test_app_lines.py",
     "backend/viewers/app_live.py": "tests/backend/viewers/test_app_lines.py",
     "backend/viewers/app_search.py": "tests/backend/viewers/test_app_lines.py",

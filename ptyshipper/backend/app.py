@@ -50,6 +50,7 @@ from ptyshipper.backend.tls import Certificate
 from ptyshipper.backend.tokens import Tokens
 from ptyshipper.backend.viewers import (
     api,
+    app_download,
     app_histogram,
     app_lines,
     app_live,
@@ -178,6 +179,7 @@ async def _run_on(
         *app_lines.operations(store, access, turns),
         *app_histogram.operations(store, access, turns),
         *app_search.operations(store, access, turns),
+        *app_download.operations(store, access, turns),
         *app_live.operations(store, fanout, access, turns),
         *app_logs.operations(store, fanout, access, turns),
         *search.operations(store, access, turns),

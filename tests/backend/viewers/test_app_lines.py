@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from itertools import count
@@ -242,3 +243,36 @@ def test_histogram_adds_up_what_all_pods_printed(server: Server, app: int) -> No
     assert [bucket["entries"] for bucket in nothing["buckets"]] == [0, 0, 0]
     for pod in (long, short):
         pod.socket.close()
+
+
+def test_the_log_is_taken_away_in_its_order(server: Server, app: int, pods: list[Pod]) -> None:
+    with asked(server, path(app, "format=text", "download")) as answer:
+        assert answer.headers["content-disposition"] == (
+            f'attachment; filename="ptyshipper-app-{app}.txt"'
+        )
+        text = b"".join(answer.lines()).decode().splitlines()
+    assert [line.split(" ", 1)[1] for line in text] == [
+        "web-1 a", "web-1 --- window 80 x 24 ---", "web-2 b", "web-1 c", "web-2 d",
+        "web-1 --- exited with 0 ---",
+    ]  # fmt: skip
+    assert text[0].startswith("2023-11-14T22:13:20.000Z ")
+    until = f"format=jsonl&stream=none&until={BEGUN_US + 500}"
+    with asked(server, path(app, until, "download")) as answer:
+        (entry,) = map(json.loads, b"".join(answer.lines()).decode().splitlines())
+    assert (entry["text"], entry["pod"]) == ("window 80 x 24", "web-1")
+
+
+def test_a_download_of_nothing_is_empty(server: Server, app: int) -> None:
+    with asked(server, path(app, "format=text", "download")) as answer:
+        assert (answer.status, b"".join(answer.lines())) == (200, b"")
+
+
+def test_many_lines_are_taken_away_whole(server: Server, app: int) -> None:
+    pod = Pod(server, app, hostname="web-1")
+    pod.ship(start_record())
+    for begin in range(0, 20_000, 2_000):
+        pod.ship(lines("".join(f"line {n}\n" for n in range(begin, begin + 2_000)), 10 + begin))
+    with asked(server, path(app, "format=text", "download")) as answer:
+        found = [line.rsplit(" ", 1)[1] for line in b"".join(answer.lines()).decode().splitlines()]
+    assert found == [str(n) for n in range(20_000)]
+    pod.socket.close()

@@ -146,8 +146,8 @@ export class MergedSource implements Source {
     return entry.time_us;
   }
 
-  downloadUrl(): null {
-    return null;
+  downloadUrl(format: string): string | null {
+    return format === "cast" ? null : address(`${this.path}/download`, { format });
   }
 }
 
