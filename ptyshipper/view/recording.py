@@ -16,10 +16,10 @@ from ptyshipper.records import (
     Exited,
     Kind,
     Record,
-    Started,
     decode,
     read_exited,
     read_gap,
+    read_resized,
     read_started,
 )
 from ptyshipper.wire import recording
@@ -100,7 +100,7 @@ class RecordingFile:
     def _survey(self) -> Session:
         """The summary, from all records that are whole."""
         about = self._description
-        started = Started(about.started_at_us, 0, 0, 0)
+        cols = rows = 0  # the last ones, as the backend has them
         exited: Exited | None = None
         output_bytes = gaps = lost_bytes = last_us = 0
         is_running = self._is_running()
@@ -111,6 +111,11 @@ class RecordingFile:
                     output_bytes += len(record.payload)
                 elif record.kind == Kind.STARTED:
                     started = read_started(record.payload)
+                    cols, rows = started.cols, started.rows
+                elif record.kind == Kind.RESIZED:
+                    size = read_resized(record.payload)
+                    if size.cols and size.rows:
+                        cols, rows = size
                 elif record.kind == Kind.GAP:
                     gaps += 1
                     lost_bytes = min(lost_bytes + read_gap(record.payload).lost_bytes, MAX_INTEGER)
@@ -139,8 +144,8 @@ class RecordingFile:
             "bytes": output_bytes,
             "gaps": gaps,
             "lost_bytes": lost_bytes,
-            "cols": started.cols,
-            "rows": started.rows,
+            "cols": cols,
+            "rows": rows,
         }
 
     def _is_running(self) -> bool:

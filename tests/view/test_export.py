@@ -27,13 +27,14 @@ def session(server: Server) -> str:
 
 
 def test_cast(server: Server, session: str) -> None:
-    """The whole of it: header, output, resize, exit."""
+    """The whole of it: the header with the last size, the first size, output, resize, exit."""
     done = read(f"export(D, {session!r}, format='cast', out=sys.stdout.buffer)", server.data_dir)
     assert (done.returncode, done.stderr) == (0, b"")
     header, *events = [json.loads(line) for line in done.stdout.splitlines()]
     assert header["version"] == 3
-    assert header["term"] == {"cols": 100, "rows": 30}
+    assert header["term"] == {"cols": 120, "rows": 40}
     assert events == [
+        [0.0, "r", "100x30"],
         [0.001, "o", "10%\r100%\r\n\x1b[31mred"],
         [0.001, "o", "é\r\n"],
         [0.001, "r", "120x40"],
