@@ -151,7 +151,7 @@ def test_with_few_descriptors_the_program_runs_all_the_same(
             b"ptyshipper: can't start a process (Too many open files);"
             b" the program runs without the wrapper\n"
         )
-    assert bool(done.stderr) == (limit < 16)
+    assert bool(done.stderr) == (limit < 17)
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 100, resource.RLIM_INFINITY])

@@ -45,7 +45,7 @@ _NO_PROCESS = (errno.EAGAIN, errno.ENOMEM)
 """What fork(2) says where the limit of processes, or memory, allows no other."""
 
 _LONG_WAIT_MS = 1_000
-_FREE_DESCRIPTORS = 12
+_FREE_DESCRIPTORS = 13
 _COMMAND_BYTES = 8_192
 """Of a command as much is told as fits this, encoded; the whole description may take twice that."""
 
@@ -325,8 +325,8 @@ class Agent:
 
 
 def _has_free_descriptors() -> bool:
-    """Whether there are enough for pipes, a spool and a connection. Found out now, since a program that
-    has been started can't be left alone any more."""
+    """Whether there are enough for pipes, a spool, a connection, and a library that either thread loads
+    meanwhile. Found out now, since a program that has been started can't be left alone any more."""
     taken: list[int] = []
     try:
         while len(taken) < _FREE_DESCRIPTORS:
