@@ -209,6 +209,12 @@ class FakeAnvilOps:
         return self._connections
 
     @property
+    def open_connections(self) -> int:
+        """Those whose requests, if any, may still be answered."""
+        with self.lock:
+            return len(self._open)
+
+    @property
     def posts(self) -> list[Request]:
         """Those that had lines and were answered with 204."""
         return [
