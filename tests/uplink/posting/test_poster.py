@@ -307,6 +307,8 @@ def test_an_outage_longer_than_the_program_leaves_the_rest_to_the_next(
     first.exit()
     assert not first.uplink.delivered
     first.close()
+    # What it sent last may not have been refused yet.
+    assert wait_until(lambda: fake.open_connections == 0)
     fake.broken = None
     second = make(fake.url, tmp_path)
     second.start()
