@@ -4,6 +4,7 @@ import { Chain, KEPT_PAGES } from "../../../ptyshipper/backend/page/src/chain.ts
 import type { Entry, Page } from "../../../ptyshipper/backend/page/src/entry.ts";
 import { hashOf, linesOf } from "../../../ptyshipper/backend/page/src/permalink.ts";
 import { placeOf } from "../../../ptyshipper/backend/page/src/place.ts";
+import { finder } from "../../../ptyshipper/backend/page/src/search.ts";
 import { EventParser } from "../../../ptyshipper/backend/page/src/sse.ts";
 
 const entry = (number: number): Entry => ({ number, time_us: number, id: number, kind: "line", text: `line ${number}` });
@@ -81,4 +82,12 @@ test("a place is a line, a time of the day, or one since the start", () => {
   deepEqual(at("+100:00:00"), { timeUs: started + 360_000e6 });
   deepEqual(placeOf("13:14", "local", started, started), { timeUs: new Date(2026, 10, new Date(started / 1000).getDate(), 13, 14).getTime() * 1000 });
   for (const none of ["", "0", "noon", "25:00", "12:60", "12:00:60", "2026-13-01", "1:2:3:4", "-5"]) equal(at(none), null, none);
+});
+
+test("a text is found as it is written, whatever is in it", () => {
+  for (let code = 32; code < 127; code++) {
+    const text = `x${String.fromCharCode(code)}y`;
+    deepEqual(finder(text, true)(`a ${text} b`), [[2, 5]], text);
+  }
+  deepEqual(finder("2026-11-25 --FLAG", false)("on 2026-11-25 --flag"), [[3, 20]]);
 });

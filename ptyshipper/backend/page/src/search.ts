@@ -69,10 +69,7 @@ export class Search {
 
   /** Where in a line as it is seen the text is. */
   ranges(): ((text: string) => [number, number][]) | null {
-    if (!this.text) return null;
-    const literal = this.text.replace(/[\\^$.*+?()[\]{}|/-]/g, "\\$&");
-    const pattern = new RegExp(literal, this.isCaseSensitive ? "gv" : "giv");
-    return (text) => Array.from(text.matchAll(pattern), (found) => [found.index, found.index + found[0].length]);
+    return this.text ? finder(this.text, this.isCaseSensitive) : null;
   }
 
   /** The hit after or before the one that one is at, or else after or before `order`; around the ends. */
@@ -159,4 +156,12 @@ export class Search {
       this.changed();
     }
   }
+}
+
+/** Finds a text as it is written: no character of it means anything. */
+export function finder(text: string, isCaseSensitive: boolean): (line: string) => [number, number][] {
+  // A hyphen is left alone: outside of a class the flag v refuses it with a backslash.
+  const literal = text.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&");
+  const pattern = new RegExp(literal, isCaseSensitive ? "gv" : "giv");
+  return (line) => Array.from(line.matchAll(pattern), (found) => [found.index, found.index + found[0].length]);
 }

@@ -89,8 +89,9 @@ export class SessionSource implements Source {
 
   async page(where: Where, limit: number, filter: Filter, signal: AbortSignal): Promise<Page> {
     const url = this.pageUrl(where, limit, filter);
-    const answer = await (this.early?.url === url ? this.early.answer : ask<Answer>(url, {}, signal));
-    this.early = null;
+    const early = this.early;
+    this.early = null; // before the answer: one that failed must not be given to who tries again
+    const answer = await (early?.url === url ? early.answer : ask<Answer>(url, {}, signal));
     this.first = answer.first;
     this.end = Math.max(this.end, answer.end);
     return {
