@@ -242,7 +242,7 @@ class TestProcess1:
             reference.expect(after)
             reference.kill(signal.SIGTERM)
             reference._take(wait_s)
-            time.sleep(wait_s)
+            time.sleep(wait_s)  # time to end in, if it is going to
             if reference._take(0):
                 return reference.wait()
             reference.kill(signal.SIGKILL)
@@ -431,13 +431,13 @@ def test_a_shell_has_its_jobs(case: Case) -> None:
         assert b"no job control" not in terminal.shown
         terminal.type("stty size; sleep 100\r")
         terminal.expect(f"{ROWS} {COLUMNS}")
-        time.sleep(0.3)
+        time.sleep(0.3)  # until the command is in front, which shows nowhere
         terminal.type("\x1a")
         terminal.expect("Stopped")
         terminal.expect("PROMPT>")
         terminal.type("fg\r")
         terminal.expect("sleep 100")
-        time.sleep(0.3)
+        time.sleep(0.3)  # likewise
         terminal.type("\x03")
         terminal.expect("PROMPT>")
         terminal.type("echo $?; exit 4\r")
@@ -463,7 +463,7 @@ class TestStopping:
             terminal.expect("ready\r\nready")
             terminal.type("\x03")
             terminal.expect("signal 2")
-            time.sleep(1.2)
+            time.sleep(1.2)  # more than a second, so that the next is a first one again
             terminal.type("\x03")
             terminal.expect("signal 2")
             terminal.type("\x03")
@@ -664,10 +664,14 @@ def test_the_printed_command_line_does_nearly_the_same(case: Case) -> None:
     assert found["cwd"] == expected["cwd"]
 
 
-def test_nothing_is_left_of_a_repro_that_is_killed(case: Case) -> None:
-    """Its container goes with it."""
+@pytest.mark.parametrize("user", [0, 1234])
+def test_nothing_is_left_of_a_repro_that_is_killed(case: Case, user: int) -> None:
+    """Its container goes with it, also of a user whose ids it took."""
     mark = f"{os.getpid()}{time.monotonic_ns()}"
-    case.write(command=["/bin/sh", "-c", f"echo ready; sleep 32.{mark}"])
+    case.write(
+        command=["/bin/sh", "-c", f"echo ready; sleep 32.{mark}"],
+        securityContext={"runAsUser": user},
+    )
     with case.started() as process:
         assert process.stdout is not None
         process.stdout.readline()

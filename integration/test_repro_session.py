@@ -93,6 +93,20 @@ sys.exit(5)
         shown = run([*PTYSHIPPER, "repro", "--session", str(path), "--print", *given[:2]], environ)
         assert b"s3cret" not in shown.stdout + shown.stderr
 
+    def test_the_session_itself_is_not_written_over(
+        self, environ: dict[str, str], tmp_path: Path
+    ) -> None:
+        path = tmp_path / "a.rec"
+        assert run(record(path, "echo", "x"), environ).returncode == 0
+        before = path.read_bytes()
+        (tmp_path / "b.rec").symlink_to(path)
+        for other in ("a.rec", "b.rec"):
+            words = ["--session", str(path), "--record", str(tmp_path / other), "--force"]
+            done = run([*PTYSHIPPER, "repro", *words], environ)
+            assert done.returncode == 2
+            assert b"is the session itself" in done.stderr.splitlines()[-1]
+            assert path.read_bytes() == before
+
     @pytest.mark.parametrize("mode", ["auto", "always", "never"])
     @pytest.mark.parametrize("redirect", ["", "> out", "2> err", "2>&1 | cat", "< /dev/null"])
     def test_on_a_terminal(
@@ -317,13 +331,13 @@ class TestTimeline:
             terminal.expect("ready")
             pid = wrapper_of(path)
             for number, rows in ((signal.SIGUSR1, 0), (signal.SIGWINCH, 40), (signal.SIGUSR1, 0)):
-                time.sleep(APART_S)
+                time.sleep(APART_S)  # the moments are what is repeated
                 if rows and has_terminal:
                     terminal.resize(rows, 100)
                 else:
                     os.kill(pid, number)
                 terminal.expect(f"got {number.name}")
-            time.sleep(APART_S)
+            time.sleep(APART_S)  # likewise
             os.kill(pid, signal.SIGTERM)
             terminal.wait()
         _, comparison = repeated(path, environ, "--timeline", "--check", status=0)

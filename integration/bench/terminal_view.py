@@ -33,7 +33,7 @@ CLOCK = """
 import os, random, time
 while True:
     os.write(1, b"\\x1b[H%019d" % time.monotonic_ns())
-    time.sleep(random.uniform(0.04, 0.08))
+    time.sleep(random.uniform(0.04, 0.08))  # at no fixed place of a frame
 """
 """Writes the time of its own write(), and does so at no fixed place of a frame."""
 

@@ -232,7 +232,7 @@ class _Service:
         if found is not None and isinstance(found.value, str):
             user, _, group = self._around.text(found).partition(":")
             ids = [
-                int(one) if one.isdigit() and len(one) < 11 else one or None
+                int(one) if one.isascii() and one.isdigit() and len(one) < 11 else one or None
                 for one in (user, group)
             ]
             return ids[0], ids[1]

@@ -93,7 +93,21 @@ def install(bundle: Path, volume: Path) -> None:
         UsageError: it can't be.
     """
     volume.mkdir(parents=True, exist_ok=True)
-    volume.chmod(0o777)  # as an emptyDir: the spool is beside it, whoever the container runs as
+    # Its place may be one that others can write to, and what lies in it is run with the token.
+    folder = os.open(volume.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = os.open(volume.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+    except OSError:
+        raise UsageError(f"repro: {volume} is no directory of yours; remove it") from None
+    finally:
+        os.close(folder)
+    try:
+        if os.fstat(fd).st_uid != os.geteuid():
+            raise UsageError(f"repro: {volume} is no directory of yours; remove it")
+        # As an emptyDir: the spool is in it, whoever the container runs as. Only owners replace files.
+        os.fchmod(fd, 0o1777)
+    finally:
+        os.close(fd)
     try:
         done = subprocess.run(
             ["install-log-shipper", str(volume)], executable=bundle, capture_output=True, text=True,

@@ -131,6 +131,9 @@ class Entry:
                 os.setresgid(*[self._to.gid] * 3)
             if self._to.uid is not None:
                 os.setresuid(*[self._to.uid] * 3)
+        if self._to.isolates and os.getpid() == 1:
+            # A change of ids takes it away (prctl(2)), and a kill -9 of ours would leave the container.
+            syscalls.prctl(syscalls.PR_SET_PDEATHSIG, signal.SIGKILL)
         if self._to.no_new_privileges:
             syscalls.prctl(syscalls.PR_SET_NO_NEW_PRIVS, 1)
         if self._to.umask is not None:

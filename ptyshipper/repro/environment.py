@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ptyshipper.repro.container import Container
+from ptyshipper.repro.wrapping import is_private
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where an image names none (containerd's and Docker's)."""
@@ -29,7 +30,8 @@ def environment(
         of_runtime = {
             name: value for name, value in of_runtime.items() if name != "PATH" or name not in here
         }
-    values = {**(here or {}), **of_runtime, **dict(container.env)}
+    ours = {name: value for name, value in (here or {}).items() if not is_private(name)}
+    values = {**ours, **of_runtime, **dict(container.env)}
     if not values.get("HOME"):
         values["HOME"] = "/root" if is_root else "/"
     return values

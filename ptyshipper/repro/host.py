@@ -151,7 +151,7 @@ def host_plan(container: Container, switches: Switches) -> HostPlan:
         environment(
             container,
             None if switches.clean_env else os.environ,
-            is_root=(uid or os.geteuid()) == 0,
+            is_root=(os.geteuid() if surroundings.uid is None else surroundings.uid) == 0,
         ),
         refusal,
         wrong_cwd,

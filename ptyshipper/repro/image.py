@@ -98,8 +98,9 @@ def _from_host(host: Field) -> dict[str, object]:
     nano_cpus = nano.whole(0, 2**62) if nano else 0
     groups, notes = [], []
     for group in host.list_of("GroupAdd"):
-        if group.text().isdigit():
-            groups.append(int(group.text()[:10]))
+        text = group.text()
+        if text.isascii() and text.isdigit() and len(text) < 11:
+            groups.append(int(text))
         else:
             notes.append(Note(group.path, "a name, of which only the image knows the number"))
     options = [option.text() for option in host.list_of("SecurityOpt")]

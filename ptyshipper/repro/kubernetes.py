@@ -230,8 +230,8 @@ def container(candidate: Candidate, manifest: Manifest, given: Mapping[str, str]
         user=security.number("runAsUser"),
         group=security.number("runAsGroup"),
         groups=security.groups(),
-        memory_bytes=int(quantity(memory)) if memory else None,
-        cpus=float(quantity(cpus)) if cpus else None,
+        memory_bytes=_memory_bytes(memory) if memory else None,
+        cpus=float(quantity(cpus)) or None if cpus else None,
         read_only_root=security.truth("readOnlyRootFilesystem"),
         scratch=scratch,
         no_new_privileges=security.refuses("allowPrivilegeEscalation"),
@@ -247,6 +247,11 @@ def container(candidate: Candidate, manifest: Manifest, given: Mapping[str, str]
         is_wrapped=own is not None,
         notes=(*security.notes(), *notes, *variables.notes),
     )
+
+
+def _memory_bytes(field: Field) -> int | None:
+    """None for 0, which is no limit; no more than setrlimit(2) takes."""
+    return min(int(quantity(field)), 2**63 - 1) or None
 
 
 def _truth(field: Field, name: str) -> bool:

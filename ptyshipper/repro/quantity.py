@@ -31,6 +31,6 @@ def quantity(field: Field) -> Fraction:
     sign, number, unit = match.groups()
     if sign == "-":
         raise field.error("must not be negative")
-    is_power = unit[:1] in ("e", "E") and len(unit) > 1
-    factor = Fraction(10) ** int(unit[1:]) if is_power else _FACTORS[unit]
+    # E and Ei are units, too.
+    factor = _FACTORS[unit] if unit in _FACTORS else Fraction(10) ** int(unit[1:])
     return Fraction(number if number[0] != "." else f"0{number}") * factor

@@ -142,6 +142,8 @@ def repeat(
         _in_root(container, options) as runs_it,
     ):
         path = options.record or f"{directory}/repeated"
+        if isinstance(source, RecordingFile) and os.path.exists(path) and source.is_at(path):
+            raise UsageError(f"repro: --record {path} is the session itself; give another file")
         recording = Recording.create(path, overwrite=options.force)
         settings = load(
             tell

@@ -20,6 +20,7 @@ from ptyshipper.repro.attach import run_command, run_until_taken
 from ptyshipper.repro.container import Container
 from ptyshipper.repro.environment import environment
 from ptyshipper.repro.host import DEFAULT_UMASK
+from ptyshipper.repro.signal_names import signal_number
 from ptyshipper.repro.switches import Switches
 
 RUNTIMES = ("runc", "crun")
@@ -156,7 +157,9 @@ class Bundle:
         return self._command("run", "--bundle", str(self.directory), self._name)
 
     def signal(self, leader: int) -> None:
-        run_until_taken(self._command("kill", self._name, self._container.stop_signal))
+        # By number: runc knows no real-time signal by its name.
+        number = signal_number(self._container.stop_signal)
+        run_until_taken(self._command("kill", self._name, str(number)))
 
     def kill(self, leader: int) -> None:
         run_until_taken(self._command("kill", self._name, "KILL"))

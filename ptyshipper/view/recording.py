@@ -67,6 +67,10 @@ class RecordingFile:
         path = str(self._path)
         return path if "/" in path else f"./{path}"
 
+    def is_at(self, path: str) -> bool:
+        """Whether what is there, by whatever name, is this file."""
+        return os.path.samestat(os.stat(path), os.fstat(self._fd))
+
     def close(self) -> None:
         """Nothing will be read any more. A command that ends right away need not call it."""
         os.close(self._fd)

@@ -8,7 +8,7 @@ import pytest
 
 from ptyshipper.errors import UsageError
 from ptyshipper.repro.container import Limit, PreStop
-from tests.repro.reading import read, refusal
+from tests.repro.reading import read, read_text, refusal
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +124,8 @@ def test_a_file_without_services_is_refused(tmp_path: Path) -> None:
 def test_an_env_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     said = refusal("services: {a: {env_file: none.env}}", tmp_path)
     assert said == f"can't read {tmp_path / 'none.env'}: No such file or directory"
+
+
+def test_a_user_of_odd_digits_is_a_name(tmp_path: Path) -> None:
+    container = read_text('services: {a: {command: [x], user: "\u00b2"}}', tmp_path)
+    assert container.user == "\u00b2"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ptyshipper.errors import UsageError
-from ptyshipper.repro.engine import EngineRun, Wrapping, find_engine, in_image, printed
+from ptyshipper.repro.engine import EngineRun, Wrapping, find_engine, in_image, install, printed
 from ptyshipper.repro.switches import Switches
 from tests.repro.reading import read
 
@@ -74,3 +74,18 @@ def test_an_engine_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_image_whose_name_is_an_option_is_none() -> None:
     with pytest.raises(UsageError, match="is no image's name"):
         in_image(replace(read("container.json"), image="--privileged"), "podman")
+
+
+def test_a_volume_that_somebody_else_laid_out_is_refused(tmp_path: Path) -> None:
+    """A link there would have another directory opened to everybody."""
+    secret = tmp_path / "secret"
+    secret.mkdir(mode=0o700)
+    (tmp_path / "log-shipper").symlink_to(secret)
+    with pytest.raises(UsageError, match="is no directory of yours"):
+        install(Path("/bin/true"), tmp_path / "log-shipper")
+    assert secret.stat().st_mode & 0o7777 == 0o700
+
+
+def test_in_a_volume_only_owners_replace_files(tmp_path: Path) -> None:
+    install(Path("/bin/true"), tmp_path / "log-shipper")
+    assert (tmp_path / "log-shipper").stat().st_mode & 0o7777 == 0o1777

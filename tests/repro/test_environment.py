@@ -28,3 +28,11 @@ def test_one_that_is_not_clean() -> None:
     container = Container("c", env=(("EDITOR", "vi"),), tty=True)
     found = environment(container, here, is_root=True)
     assert found == {**here, "HOSTNAME": "c", "EDITOR": "vi", "TERM": "xterm"}
+
+
+def test_the_wrappers_own_settings_are_not_the_containers() -> None:
+    """The token is among them, and preStop, a runtime's configuration and --print have these."""
+    here = {"_PRIVATE_ANVILOPS_LOG_TOKEN": "secret", "EDITOR": "ed"}
+    found = environment(Container("c"), here, is_root=True)
+    assert found["EDITOR"] == "ed"
+    assert "secret" not in found.values()

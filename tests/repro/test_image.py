@@ -108,3 +108,13 @@ REFUSED = {
 def test_is_refused_with_line_path_and_reason(what: str, tmp_path: Path) -> None:
     text, said = REFUSED[what]
     assert refusal(text, tmp_path) == said
+
+
+def test_groups_that_are_no_numbers_are_noted(tmp_path: Path) -> None:
+    text = (
+        '[{"Id": "0", "Name": "/c", "Path": "x", "Args": [], "Config": {"Cmd": ["x"]},'
+        ' "HostConfig": {"GroupAdd": ["\u00b2", "12345678901", "7"]}}]'
+    )
+    container = read_text(text, tmp_path)
+    assert container.groups == (7,)
+    assert len(container.notes) == 2

@@ -291,3 +291,11 @@ def test_an_empty_command_is_none(tmp_path: Path) -> None:
     """As with the API: the image's own is meant."""
     container = read_text(pod("{name: c, command: [], args: [a]}"), tmp_path)
     assert (container.command, container.args) == (None, ("a",))
+
+
+def test_limits_that_are_none(tmp_path: Path) -> None:
+    """0 limits nothing, and nothing needs more than an integer holds."""
+    limits = "{name: c, command: [c], resources: {limits: {memory: %s, cpu: 0}}}"
+    none = read_text(pod(limits % "0"), tmp_path)
+    assert (none.memory_bytes, none.cpus) == (None, None)
+    assert read_text(pod(limits % "100Ei"), tmp_path).memory_bytes == 2**63 - 1

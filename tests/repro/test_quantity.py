@@ -25,6 +25,7 @@ from ptyshipper.repro.quantity import quantity
         ("1e3", 1000),
         ("1E3", 1000),
         ("1E", 10**18),
+        ("2Ei", 2**61),
         ("12e-1", Fraction(6, 5)),
         ("0.1", Fraction(1, 10)),
         ("+3", 3),
